@@ -1,0 +1,1 @@
+"""What exists: one folder a stage, in the order the data flows."""

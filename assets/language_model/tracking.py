@@ -1,0 +1,189 @@
+"""What MLflow remembers of a training: its run, metrics by step, dataset inputs, and the model's versions.
+
+The trainer knows nothing of MLflow: it writes ``metrics.jsonl``, and what is missing in the tracking store is sent from
+there, so that a store that was away gets every step later, each once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+from assets.home import tracking_folder
+
+BATCH = 500
+PARAMETER_LENGTH = 6000
+DIGEST_LENGTH = 36
+
+
+class TrackingError(RuntimeError):
+    """The tracking store cannot be reached or refuses; nothing of the training is lost by it."""
+
+
+def tracking_uri() -> str:
+    """``MLFLOW_TRACKING_URI`` if the user has set it, otherwise an SQLite file under ``CORPUSLINE_HOME``."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{tracking_folder() / 'mlflow.db'}"
+
+
+@contextmanager
+def tracking_errors() -> Iterator[None]:
+    """Turn MLflow's own errors into ``TrackingError`` with the store's address."""
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        raise TrackingError(
+            f"MLflow at {tracking_uri()} does not answer ({str(error).splitlines()[0]}); start it or set "
+            "MLFLOW_TRACKING_URI, then run the job again: what is trained is not trained again"
+        ) from error
+
+
+def open_tracking(experiment: str) -> tuple[MlflowClient, str]:
+    """A client and the id of the experiment, which is created if there is none of this name.
+
+    The first use of an SQLite store creates its tables; a file lock keeps two processes from doing it at once.
+
+    Raises:
+        TrackingError: If the store cannot be reached.
+    """
+    folder = tracking_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    # MLflow's SQLite store otherwise retries an unreachable server for minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    with (folder / ".lock").open("w") as lock, tracking_errors():
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        client = MlflowClient(tracking_uri=tracking_uri())
+        found = client.get_experiment_by_name(experiment)
+        if found is not None:
+            return client, str(found.experiment_id)
+        local = tracking_uri().startswith("sqlite:")
+        location = (folder / "artifacts" / experiment).as_uri() if local else None
+        return client, str(client.create_experiment(experiment, artifact_location=location))
+
+
+@dataclass
+class TrackedTraining:
+    """The MLflow run of one training. A training that is resumed goes on in the same run.
+
+    Attributes:
+        client: Client of the tracking store.
+        run_id: The run.
+        problem: Why the last attempt to send metrics failed, or None.
+    """
+
+    client: MlflowClient
+    run_id: str
+    problem: str | None = None
+    _sent: dict[str, set[int]] = field(default_factory=dict)
+
+    @classmethod
+    def start(
+        cls,
+        client: MlflowClient,
+        experiment_id: str,
+        *,
+        name: str,
+        fingerprint: str,
+        parameters: Mapping[str, Any],
+        tags: Mapping[str, str],
+        inputs: Sequence[DatasetInput],
+    ) -> TrackedTraining:
+        """Open the run of this training fingerprint, or start one with its parameters, tags and dataset inputs."""
+        with tracking_errors():
+            found = client.search_runs([experiment_id], f"tags.`corpusline.training` = '{fingerprint}'", max_results=1)
+            if found:
+                run_id = str(found[0].info.run_id)
+                client.update_run(run_id, status="RUNNING")
+            else:
+                run = client.create_run(experiment_id, run_name=name, tags={**tags, "corpusline.training": fingerprint})
+                run_id = str(run.info.run_id)
+                for key, value in flatten(parameters).items():
+                    client.log_param(run_id, key, str(value)[:PARAMETER_LENGTH])
+                client.log_inputs(run_id, datasets=list(inputs))
+            client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        return cls(client, run_id)
+
+    def send(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Send the metrics of these records that the store does not have yet.
+
+        Never raises: when the store is away ``problem`` says why, and the next call sends what is missing.
+
+        Args:
+            records: Flat records with ``step``, ``time`` (seconds since 1970) and numbers.
+        """
+        metrics = [metric for record in records for metric in _metrics(record)]
+        try:
+            missing = [metric for metric in metrics if metric.step not in self._steps(metric.key)]
+            for start in range(0, len(missing), BATCH):
+                batch = missing[start : start + BATCH]
+                self.client.log_batch(self.run_id, metrics=batch)
+                for metric in batch:
+                    self._sent[metric.key].add(metric.step)
+            self.problem = None
+        except (MlflowException, OSError) as error:
+            self.problem = str(error).splitlines()[0]
+
+    def _steps(self, key: str) -> set[int]:
+        if key not in self._sent:
+            self._sent[key] = {metric.step for metric in self.client.get_metric_history(self.run_id, key)}
+        return self._sent[key]
+
+    @contextmanager
+    def system_metrics(self) -> Iterator[None]:
+        """Sample this machine's CPU, memory, disk, network and GPUs into the run while the context is open."""
+        monitor = SystemMetricsMonitor(
+            self.run_id, sampling_interval=5, resume_logging=True, tracking_uri=tracking_uri()
+        )
+        monitor.start()
+        try:
+            yield
+        finally:
+            monitor.finish()
+
+    def finish(self, status: str) -> None:
+        """End the run with FINISHED, FAILED or KILLED."""
+        with tracking_errors():
+            self.client.set_terminated(self.run_id, status=status)
+
+
+def dataset_input(name: str, *, digest: str, folder: Path, counts: Mapping[str, int]) -> DatasetInput:
+    """A dump's token shards as a dataset of a training run: digest shortened to MLflow's limit, whole one as a tag."""
+    dataset = Dataset(
+        name=name,
+        digest=digest[:DIGEST_LENGTH],
+        source_type="local",
+        source=json.dumps({"uri": folder.as_uri()}),
+        profile=json.dumps(dict(counts)),
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", "training"), InputTag("digest", digest)])
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def _metrics(record: Mapping[str, Any]) -> list[Metric]:
+    step, milliseconds = int(record["step"]), int(float(record["time"]) * 1000)
+    return [
+        Metric(key, float(value), milliseconds, step)
+        for key, value in flatten(record).items()
+        if key not in ("step", "time") and isinstance(value, int | float) and math.isfinite(value)
+    ]

@@ -1,0 +1,1 @@
+"""What runs, and when: thin Dagster definitions and the command line."""
