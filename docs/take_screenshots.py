@@ -113,7 +113,7 @@ def dagster_pages(page: Chrome) -> None:
 
 def newest_run() -> str | None:
     """Id of the newest run of the main job in this folder's Dagster instance."""
-    config = os.environ.get("DAGSTER_HOME") or os.getcwd()
+    config = os.environ.get("DAGSTER_HOME") or str(Path.cwd())
     with dg.DagsterInstance.from_config(config) as instance:
         runs = instance.get_runs(dg.RunsFilter(job_name="raw_to_model"), limit=1)
         return runs[0].run_id if runs else None

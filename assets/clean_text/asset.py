@@ -1,0 +1,211 @@
+"""The three assets that turn documents into clean documents with an account of every one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from assets.clean_text.conservation import check_conservation
+from assets.clean_text.duplicates import find_duplicates
+from assets.clean_text.errors import CleanTextError
+from assets.clean_text.filtering import filter_documents
+from assets.clean_text.ledger import finish_documents
+from assets.clean_text.settings import FilterSettings
+from assets.clean_text.summaries import dropped_examples, funnel
+from assets.home import outputs_folder
+from assets.launchpad import launchpad_schema
+from assets.lineage import artifact_metadata, materialize_dumps, upstream
+from assets.partitions import dumps, one_run_a_dump
+from training.artifact import Artifact, build_artifact
+
+GROUP = "clean_text"
+EXAMPLE_CHARACTERS = 160
+
+
+@dg.asset(
+    partitions_def=dumps,
+    backfill_policy=one_run_a_dump,
+    deps=["raw_text"],
+    group_name=GROUP,
+    kinds={"parquet", "arrow"},
+    code_version="1",
+    config_schema=launchpad_schema(FilterSettings),
+    description="Normalised documents that pass every rule, with the signals measured on all of them and a decision "
+    "on each.",
+)
+def filtered_text(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    """Normalise, measure, decide."""
+    settings = FilterSettings.parse(context.op_config, origin="filtered_text")
+
+    def build(dump: str) -> tuple[Artifact, Mapping[str, Any]]:
+        raw = upstream(context, "raw_text", dump)
+
+        def produce(folder: Path) -> dict[str, int]:
+            report = filter_documents(raw.folder, folder, dump=dump, settings=settings)
+            dropped = {f"dropped_{rule}": count for rule, count in report.dropped.items()}
+            return {
+                "documents": report.documents,
+                "kept": report.kept,
+                "changed": report.changed,
+                "raw_bytes": report.raw_bytes,
+                "kept_bytes": report.kept_bytes,
+                **dropped,
+            }
+
+        artifact = build_artifact(
+            outputs_folder("filtered_text", dump),
+            kind="filtered_text",
+            inputs={"raw_text": raw.manifest.digest},
+            settings={"dump": dump, **settings.model_dump(mode="json")},
+            code_version="1",
+            produce=produce,
+        )
+        return artifact, {"dagster/partition_row_count": artifact.manifest.counts["kept"]}
+
+    materialize_dumps(context, build, (CleanTextError, OSError))
+    return dg.MaterializeResult()
+
+
+@dg.asset(
+    deps=["filtered_text"],
+    group_name=GROUP,
+    kinds={"parquet", "duckdb"},
+    code_version="1",
+    config_schema={
+        "memory_limit": dg.Field(
+            str, default_value="2GB", is_required=False, description="DuckDB's memory; what is beyond goes to disk."
+        )
+    },
+    description="Which documents are exact copies, within and across dumps, and which copy stays: the one of the dump "
+    "that stands first in the catalogue. Works on signatures alone.",
+)
+def duplicates(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    """Compare the signatures of every dump."""
+    names = dumps.get_partition_keys()
+    filtered = {dump: upstream(context, "filtered_text", dump) for dump in names}
+
+    def produce(folder: Path) -> dict[str, int]:
+        report = find_duplicates(
+            {dump: artifact.folder for dump, artifact in filtered.items()},
+            folder,
+            memory_limit=context.op_config["memory_limit"],
+        )
+        return {"documents": sum(report.documents.values()), "duplicates": sum(report.duplicates.values())} | {
+            f"duplicates_{dump}": count for dump, count in report.duplicates.items()
+        }
+
+    artifact = build_artifact(
+        outputs_folder("duplicates"),
+        kind="duplicates",
+        inputs={"filtered_text": [[dump, artifact.manifest.digest] for dump, artifact in filtered.items()]},
+        settings={},
+        code_version="1",
+        produce=produce,
+    )
+    context.log.info(f"{'unchanged, reused' if artifact.reused else 'written to'} {artifact.folder}")
+    return dg.MaterializeResult(metadata=artifact_metadata(artifact))
+
+
+@dg.asset(
+    partitions_def=dumps,
+    backfill_policy=one_run_a_dump,
+    deps=["raw_text", "filtered_text", "duplicates"],
+    group_name=GROUP,
+    kinds={"parquet", "duckdb"},
+    code_version="1",
+    check_specs=[
+        dg.AssetCheckSpec(
+            "rows_conserved",
+            asset="clean_text",
+            blocking=True,
+            description="Every document read is in the ledger once, kept or dropped, and the kept ones are the output.",
+        )
+    ],
+    description="Clean documents, each once, and the ledger: a row for every document read, with the rule that dropped "
+    "it, what was measured and the limit, or the copy that was kept instead.",
+)
+def clean_text(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    """Take the duplicates out and write the ledger."""
+    copies = upstream(context, "duplicates")
+    violations: list[str] = []
+    totals = {"read": 0, "unreadable": 0, "kept": 0, "dropped": 0}
+
+    def build(dump: str) -> tuple[Artifact, Mapping[str, Any]]:
+        raw, filtered = upstream(context, "raw_text", dump), upstream(context, "filtered_text", dump)
+        listed = copies.folder / f"duplicates-{dump}.parquet"
+        entry = next((entry for entry in copies.manifest.files if entry.path == listed.name), None)
+        if entry is None:
+            raise CleanTextError("the asset duplicates was made without this dump: materialize it again")
+
+        def produce(folder: Path) -> dict[str, int]:
+            report = finish_documents(filtered.folder, listed, folder)
+            return {
+                "documents": report.documents,
+                "kept": report.kept,
+                "bytes": report.bytes,
+                "characters": report.characters,
+                **{f"dropped_{rule}": count for rule, count in report.dropped.items()},
+            }
+
+        artifact = build_artifact(
+            outputs_folder("clean_text", dump),
+            kind="clean_text",
+            # The dump's own list of copies, not the whole: another dump's change leaves this one fresh.
+            inputs={"filtered_text": filtered.manifest.digest, "duplicates": entry.sha256},
+            settings={},
+            code_version="1",
+            produce=produce,
+        )
+        conservation = check_conservation(raw.folder, artifact.folder)
+        violations.extend(f"{dump}: {violation}" for violation in conservation.violations)
+        for name in totals:
+            totals[name] += getattr(conservation, name)
+        return artifact, {
+            "dagster/partition_row_count": artifact.manifest.counts["kept"],
+            "funnel": _funnel_table(artifact.folder),
+            "dropped_examples": _examples(raw.folder, artifact.folder),
+        }
+
+    materialize_dumps(context, build, (CleanTextError, OSError))
+    return dg.MaterializeResult(
+        check_results=[
+            dg.AssetCheckResult(
+                check_name="rows_conserved",
+                passed=not violations,
+                metadata={**totals, "violations": violations},
+            )
+        ]
+    )
+
+
+def _funnel_table(folder: Path) -> dg.TableMetadataValue:
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord(
+                {
+                    "outcome": row.rule or "kept",
+                    "documents": row.documents,
+                    "share": round(row.share, 4),
+                    "bytes": row.bytes,
+                }
+            )
+            for row in funnel(folder)
+        ],
+        schema=dg.TableSchema(
+            [
+                dg.TableColumn("outcome", "string"),
+                dg.TableColumn("documents", "int"),
+                dg.TableColumn("share", "float"),
+                dg.TableColumn("bytes", "int"),
+            ]
+        ),
+    )
+
+
+def _examples(raw: Path, clean: Path) -> dg.MarkdownMetadataValue:
+    lines = []
+    for example in dropped_examples(raw, clean):
+        text = " ".join(example.excerpt[:EXAMPLE_CHARACTERS].split()).replace("|", "\\|").replace("`", "'")
+        lines.append(f"| {example.rule} | {example.value} | {example.threshold} | {text} |")
+    return dg.MetadataValue.md("\n".join(["| rule | value | limit | text |", "| --- | --- | --- | --- |", *lines]))

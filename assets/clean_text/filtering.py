@@ -1,0 +1,239 @@
+"""From raw documents to those that pass the rules, with a decision on every one.
+
+Written into the output folder:
+
+- ``documents-*.parquet``: normalised documents that pass, schema ``DOCUMENTS``
+- ``signals-00000.parquet``: doc_id and a column a signal, a row for each input document that could be read
+- ``decisions.parquet``: schema ``DECISIONS``, a row for each input document: first those that could be read, in their
+  order, then the rows skipped at reading with the rule ``unreadable``
+- ``signatures.parquet``: schema ``SIGNATURES``, a row for each document that passes, in the documents' order
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from assets.clean_text.arrays import single_array
+from assets.clean_text.normalisation import normalise_batch
+from assets.clean_text.process_pool import available_cores, map_in_order
+from assets.clean_text.rules import UNREADABLE, choose_rules, decide, requested_signals
+from assets.clean_text.settings import FilterSettings
+from assets.clean_text.signals import measure, signals_schema
+from assets.clean_text.signatures import SIGNATURES, signatures
+from assets.clean_text.tables import TableWriter, document_files
+from assets.clean_text.words import preprocess
+from assets.raw_text.documents import DocumentWriter
+
+_COLUMNS: list[pa.Field[Any]] = [
+    pa.field("doc_id", pa.string()),
+    pa.field("dump", pa.string()),
+    pa.field("path", pa.string()),
+    pa.field("byte_start", pa.int64()),
+    pa.field("byte_end", pa.int64()),
+    pa.field("language", pa.string()),
+    pa.field("kept", pa.bool_()),
+    pa.field("rule", pa.string()),
+    pa.field("value", pa.float64()),
+    pa.field("threshold", pa.float64()),
+    pa.field("detail", pa.string()),
+    pa.field("characters", pa.int64()),
+    pa.field("raw_bytes", pa.int64()),
+    pa.field("clean_bytes", pa.int64()),
+]
+
+DECISIONS: pa.Schema = pa.schema(_COLUMNS)
+"""One row a document. ``rule``, ``value`` and ``threshold`` are null where it is kept; ``value`` and ``threshold`` also
+where the rule measures nothing. ``detail`` says in words why a row could not be read. ``raw_bytes`` and ``clean_bytes``
+are the text's UTF-8 bytes before and after normalisation, ``characters`` those after."""
+
+_BATCH_BYTES = 2 << 20
+_BATCH_ROWS = 1 << 16
+_INLINE_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class FilterReport:
+    """What ``filter_documents`` did.
+
+    Attributes:
+        documents: Input documents, with those skipped at reading.
+        kept: Documents that pass.
+        dropped: Documents by the rule that dropped them, the most frequent rule first.
+        changed: Documents whose text is not, byte for byte, what was read.
+        raw_bytes: UTF-8 bytes of all texts as read.
+        kept_bytes: UTF-8 bytes of the texts that pass.
+    """
+
+    documents: int
+    kept: int
+    dropped: dict[str, int]
+    changed: int
+    raw_bytes: int
+    kept_bytes: int
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What becomes of some consecutive documents."""
+
+    documents: pa.Table
+    signals: pa.Table
+    decisions: pa.Table
+    signatures: pa.Table
+    changed: int
+
+
+@dataclass(frozen=True)
+class _RowGroup:
+    path: str
+    index: int
+
+
+def filter_documents(
+    documents: Path, out: Path, *, dump: str, settings: FilterSettings, workers: int | None = None
+) -> FilterReport:
+    """Normalise, measure and judge the documents of a dump.
+
+    Args:
+        documents: Folder of the raw text stage: ``documents-*.parquet`` and, if rows were skipped, ``skipped.parquet``.
+        out: Empty folder; see the module's description. Its bytes do not depend on ``workers``.
+        dump: The dump's name.
+        settings: Normalisation and rules.
+        workers: Processes; by default one a core, and none but this one for a small dump.
+
+    Raises:
+        CleanTextError: If the folder has no documents file, or a worker process died.
+    """
+    rules = choose_rules(settings.rules)
+    files = [pq.ParquetFile(path) for path in document_files(documents)]
+    row_groups = [
+        _RowGroup(str(path), index)
+        for path, file in zip(document_files(documents), files, strict=True)
+        for index in range(file.num_row_groups)
+    ]
+    if workers is None:
+        size = sum(
+            file.metadata.row_group(index).total_byte_size for file in files for index in range(file.num_row_groups)
+        )
+        workers = 1 if size < _INLINE_BYTES else available_cores()
+    workers = max(1, min(workers, len(row_groups)))
+    dropped: Counter[str] = Counter()
+    changed = raw_bytes = kept_bytes = 0
+    with (
+        DocumentWriter(out) as kept_writer,
+        TableWriter(out / "signals-00000.parquet", signals_schema(requested_signals(rules))) as signal_writer,
+        TableWriter(out / "decisions.parquet", DECISIONS) as decision_writer,
+        TableWriter(out / "signatures.parquet", SIGNATURES) as signature_writer,
+    ):
+        for part in map_in_order(partial(_filter_row_group, settings=settings), row_groups, workers=workers):
+            kept_writer.write(part.documents)
+            signal_writer.write(part.signals)
+            decision_writer.write(part.decisions)
+            signature_writer.write(part.signatures)
+            changed += part.changed
+            raw_bytes += pc.sum(part.decisions["raw_bytes"], min_count=0).as_py()
+            kept_bytes += pc.sum(part.decisions.filter(part.decisions["kept"])["clean_bytes"], min_count=0).as_py()
+            dropped.update(filter(None, part.decisions["rule"].to_pylist()))
+        for unreadable in _unreadable(documents / "skipped.parquet", dump):
+            decision_writer.write(unreadable)
+            dropped[UNREADABLE] += unreadable.num_rows
+    return FilterReport(
+        documents=decision_writer.rows,
+        kept=signature_writer.rows,
+        dropped=dict(sorted(dropped.items(), key=lambda item: (-item[1], item[0]))),
+        changed=changed,
+        raw_bytes=raw_bytes,
+        kept_bytes=kept_bytes,
+    )
+
+
+def _filter_row_group(row_group: _RowGroup, *, settings: FilterSettings) -> _Part:
+    table = pq.ParquetFile(row_group.path).read_row_group(row_group.index)
+    parts = [_filter_batch(batch, settings) for batch in _batches(table)]
+    return _Part(
+        documents=pa.concat_tables([part.documents for part in parts]),
+        signals=pa.concat_tables([part.signals for part in parts]),
+        decisions=pa.concat_tables([part.decisions for part in parts]),
+        signatures=pa.concat_tables([part.signatures for part in parts]),
+        changed=sum(part.changed for part in parts),
+    )
+
+
+def _batches(table: pa.Table) -> Iterator[pa.Table]:
+    """Consecutive rows with ``_BATCH_BYTES`` of text, or a single longer text; at least one table."""
+    ends = np.cumsum(pc.binary_length(table["text"]).to_numpy())
+    begin = 0
+    while begin < table.num_rows or not begin:
+        before = ends[begin - 1] if begin else 0
+        fitting = int(np.searchsorted(ends, before + _BATCH_BYTES, side="right"))
+        end = min(max(fitting, begin + 1), begin + _BATCH_ROWS)
+        yield table.slice(begin, end - begin).combine_chunks()
+        begin = end
+
+
+def _filter_batch(documents: pa.Table, settings: FilterSettings) -> _Part:
+    rules = choose_rules(settings.rules)
+    raw, languages, doc_ids = (single_array(documents[name]) for name in ("text", "language", "doc_id"))
+    texts = normalise_batch(raw, blank_lines=settings.blank_lines)
+    if settings.segment_words or settings.strip_punctuation:
+        texts = preprocess(texts, languages, segment=settings.segment_words, strip=settings.strip_punctuation)
+        texts = normalise_batch(texts, blank_lines=settings.blank_lines)
+    measured = measure(doc_ids, texts, languages, requested=requested_signals(rules))
+    decided = decide(measured, languages, rules)
+    kept = pc.is_null(decided.rule)
+    decisions = {
+        **{name: documents[name] for name in ("doc_id", "dump", "path", "byte_start", "byte_end", "language")},
+        "kept": kept,
+        "rule": decided.rule,
+        "value": decided.value,
+        "threshold": decided.threshold,
+        "detail": pa.nulls(len(texts), pa.string()),
+        "characters": measured["characters"],
+        "raw_bytes": pc.binary_length(raw),
+        "clean_bytes": measured["bytes"],
+    }
+    cleaned = documents.set_column(documents.schema.get_field_index("text"), documents.schema.field("text"), texts)
+    passing = texts.filter(kept)
+    return _Part(
+        documents=cleaned.filter(kept),
+        signals=measured,
+        decisions=pa.table(decisions).cast(DECISIONS),
+        signatures=pa.table([doc_ids.filter(kept), signatures(passing)], schema=SIGNATURES),
+        changed=pc.not_equal(raw, texts).true_count,
+    )
+
+
+def _unreadable(path: Path, dump: str) -> Iterator[pa.Table]:
+    """Decisions on the rows that were skipped at reading, identified by the hash of the place they stand at."""
+    if not path.exists():
+        return
+    for batch in pq.ParquetFile(path).iter_batches():
+        rows = batch.to_pylist()
+        decisions = [
+            {
+                "doc_id": _place_id(dump, row["path"], row["line"], row["byte_start"]),
+                "dump": dump,
+                "path": row["path"],
+                "byte_start": row["byte_start"],
+                "kept": False,
+                "rule": UNREADABLE,
+                "detail": row["reason"],
+            }
+            for row in rows
+        ]
+        yield pa.Table.from_pylist(decisions, schema=DECISIONS)
+
+
+def _place_id(*place: str | int | None) -> str:
+    return hashlib.blake2b("\0".join(map(str, (UNREADABLE, *place))).encode(), digest_size=16).hexdigest()

@@ -1,0 +1,135 @@
+"""Text normalisation: one form for what looks the same, without changing what was written.
+
+In this order, until nothing changes:
+
+1. Mojibake is repaired line by line by ``ftfy.fix_encoding`` (UTF-8 that was read as a single-byte encoding). Only this
+   part of ftfy runs: curly quotes, full-width forms, ligatures and HTML entities stay.
+2. Line ends (CR LF, CR, vertical tab, form feed, FS/GS/RS, NEL, U+2028) become a line feed, U+2029 becomes two.
+3. Unicode canonical composition (NFC).
+4. Removed: control characters but tab and line feed, byte order marks, soft hyphens, zero-width spaces and word
+   joiners, marks and overrides of text direction, annotation and object placeholders, noncharacters, tag characters
+   outside of flag emoji.
+5. ZERO WIDTH JOINER and NON-JOINER change how Arabic and Indic words and emoji are written, so they stay behind a
+   character which is neither ASCII, nor Han, nor white space; one of a run is enough.
+6. No-break and typographic spaces become a space. The ideographic space (U+3000) stays: it indents Chinese paragraphs.
+7. White space at line ends, blank lines at both ends of the text, and blank lines beyond ``blank_lines`` in a row go.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+
+import ftfy
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import regex
+from ftfy.badness import MOJIBAKE_CATEGORIES
+
+from assets.clean_text.arrays import string_array, strings
+from assets.clean_text.characters import Array
+
+_REMOVED_CLASS = (
+    r"\x00-\x08\x0e-\x1b\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f"
+    r"\ufdd0-\ufdef\ufeff\ufff9-\ufffc\ufffe\uffff" + "".join(rf"\U{p:04x}fffe\U{p:04x}ffff" for p in range(1, 17))
+)
+_SPACES_CLASS = r"\u00a0\u1680\u2000-\u200a\u202f\u205f"
+_LINE_END_CLASS = r"\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029"
+_JOINER_CLASS = r"\u200c\u200d"
+_TAG_CLASS = r"\U000e0000-\U000e007f"
+
+_LINE_END = regex.compile(r"\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028]")
+_REMOVED = regex.compile(rf"[{_REMOVED_CLASS}]+|(?<!\U0001f3f4[{_TAG_CLASS}]*)[{_TAG_CLASS}]+")
+_IDLE_JOINER = regex.compile(rf"(?<![^\x00-\x7f\s\p{{Han}}{_JOINER_CLASS}])[{_JOINER_CLASS}]+")
+_SPACE = regex.compile(rf"[{_SPACES_CLASS}]")
+
+# Every match of ftfy's own test for mojibake holds one of these characters; without one, ``fix_encoding`` returns its
+# input. ftfy's remaining categories (dashes, quotes, Greek and Cyrillic letters) are everywhere in healthy text.
+_MOJIBAKE_CLASS = "".join(
+    MOJIBAKE_CATEGORIES[name]
+    for name in ("c1", "bad", "law", "currency", "numeric", "kaomoji", "upper_accented", "lower_accented", "box")
+) + ("ВГРСЂў" + "ΒΓΞΟ")
+SUSPICIOUS = regex.compile(rf"[{_MOJIBAKE_CLASS}]")
+
+_NEEDS_REPAIR = "[{}]".format(
+    "".join((_REMOVED_CLASS, _SPACES_CLASS, _LINE_END_CLASS, _JOINER_CLASS, _TAG_CLASS, _MOJIBAKE_CLASS))
+    .encode("ascii", "backslashreplace")
+    .decode()
+)
+# RE2 writes code points as \x{...}.
+_NEEDS_REPAIR = regex.sub(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))", r"\\x{\1\2\3}", _NEEDS_REPAIR)
+
+_MOST_ROUNDS = 8
+
+
+def normalise(text: str, *, blank_lines: int = 1) -> str:
+    """One text in normal form; see the module's description. Applying it again changes nothing."""
+    return str(normalise_batch(string_array([text]), blank_lines=blank_lines)[0].as_py())
+
+
+def normalise_batch(texts: pa.StringArray, *, blank_lines: int = 1) -> pa.StringArray:
+    """Texts in normal form, in the same order.
+
+    Args:
+        texts: Any texts; no nulls.
+        blank_lines: Most blank lines kept in a row inside a text.
+    """
+    result = _tidy(_compose(texts), blank_lines)
+    suspicious = np.flatnonzero(pc.match_substring_regex(result, _NEEDS_REPAIR).to_numpy(zero_copy_only=False))
+    for _ in range(_MOST_ROUNDS):
+        if not len(suspicious):
+            break
+        before = result.take(suspicious)
+        after = _tidy(string_array([_repair(text) for text in strings(before)]), blank_lines)
+        changed = pc.not_equal(before, after).to_numpy(zero_copy_only=False)
+        result = _replace(result, suspicious[changed], after.filter(pa.array(changed)))
+        suspicious = suspicious[changed]
+    return result
+
+
+def repair_mojibake(text: str) -> str:
+    """Undo UTF-8 read as a single-byte encoding, line by line, so that one bad line does not decide for the others."""
+    if not SUSPICIOUS.search(text):
+        return text
+    return "\n".join(
+        ftfy.fix_encoding(line) if not line.isascii() and SUSPICIOUS.search(line) else line for line in text.split("\n")
+    )
+
+
+def _repair(text: str) -> str:
+    text = repair_mojibake(text)
+    text = _LINE_END.sub("\n", text).replace("\u2029", "\n\n")
+    text = unicodedata.normalize("NFC", text)
+    text = _REMOVED.sub("", text)
+    text = _IDLE_JOINER.sub("", text)
+    text = _SPACE.sub(" ", text)
+    return unicodedata.normalize("NFC", text)
+
+
+def _compose(texts: pa.StringArray) -> pa.StringArray:
+    return string_array(
+        [
+            text if text.isascii() or unicodedata.is_normalized("NFC", text) else unicodedata.normalize("NFC", text)
+            for text in strings(texts)
+        ]
+    )
+
+
+def _tidy(texts: pa.StringArray, blank_lines: int) -> pa.StringArray:
+    line_feeds = "\n" * (blank_lines + 1)
+    steps: Iterable[tuple[str, str]] = (
+        (r"[ \t\x{3000}]+(\n|$)", r"\1"),
+        (rf"\n{{{blank_lines + 2},}}", line_feeds),
+        (r"^\n+|\n+$", ""),
+    )
+    for pattern, replacement in steps:
+        texts = pc.replace_substring_regex(texts, pattern=pattern, replacement=replacement)
+    return texts
+
+
+def _replace(texts: pa.StringArray, rows: Array, values: pa.StringArray) -> pa.StringArray:
+    mask = np.zeros(len(texts), dtype=bool)
+    mask[rows] = True
+    replaced: pa.StringArray = pc.replace_with_mask(texts, pa.array(mask), values)
+    return replaced

@@ -1,0 +1,237 @@
+"""The catalogue: one YAML file that names every source of text, each of which is one dump and one partition."""
+
+from __future__ import annotations
+
+import codecs
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import regex
+import yaml
+from pydantic import Field, field_validator, model_validator
+
+from assets.raw_text.errors import CatalogueError
+from training.settings import Settings, SettingsError, nearest
+
+PACKAGE = "package://"
+RECORD_FORMATS = ("jsonl", "parquet", "csv")
+
+_NAME = regex.compile(r"[\p{L}\p{N}][\p{L}\p{M}\p{N}._-]*")
+_PACKAGE_URI = regex.compile(r"package://(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==(?P<version>[\w.!+-]+)")
+
+
+class DocumentSettings(Settings):
+    """How a text file becomes documents. Records (jsonl, parquet, csv) are a document each, whatever stands here."""
+
+    by: Literal["file", "line", "blank_line", "regex"] = Field(
+        "file",
+        description="file: the whole file is one document; line: each line that is not blank; blank_line: blocks "
+        "between blank lines; regex: a document starts where the pattern matches.",
+    )
+    pattern: str | None = Field(
+        None,
+        description="For by: regex. A regular expression on the text (inline flags such as (?im) and classes such as "
+        "\\p{Han} are known); a match may span at most 65,536 characters.",
+    )
+    drop_match: bool = Field(
+        False,
+        description="For by: regex. What matches separates two documents and belongs to neither, "
+        "instead of being the start of the second.",
+    )
+
+    @model_validator(mode="after")
+    def _pattern_belongs_to_regex(self) -> Self:
+        if self.by != "regex":
+            if self.pattern is not None or self.drop_match:
+                raise ValueError("'pattern' and 'drop_match' belong to by: regex")
+            return self
+        if not self.pattern:
+            raise ValueError("by: regex needs a 'pattern'")
+        try:
+            regex.compile(self.pattern)
+        except regex.error as error:
+            raise ValueError(f"'pattern' is no regular expression: {error}") from None
+        return self
+
+
+class Source(Settings):
+    """One entry of the catalogue: where text comes from and how it becomes documents."""
+
+    name: str = Field(description="Name of the dump: the partition key and a folder name.")
+    uri: str = Field(
+        min_length=1,
+        description="A file, folder or glob (relative to the catalogue's folder), file://, https:// or any address "
+        "fsspec opens, or package://name==version from the configured Python package index.",
+    )
+    sha256: str | None = Field(
+        None, pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the one file the uri names; needed for package://."
+    )
+    format: Literal["txt", "markdown", "jsonl", "parquet", "csv"] = Field(
+        "txt", description="What the member files hold, once unpacked."
+    )
+    include: list[str] = Field(
+        default_factory=list,
+        description="Globs of the member files to read, matched against the end of their path (a leading / anchors; "
+        "** crosses folders). Empty: in folders and archives, the files with the format's usual endings.",
+    )
+    exclude: list[str] = Field(default_factory=list, description="Globs of member files to leave out.")
+    documents: DocumentSettings = Field(
+        default_factory=DocumentSettings, description="How a text file becomes documents."
+    )
+    text_field: str = Field("text", description="Field or column with the text (jsonl, parquet, csv).")
+    id_field: str | None = Field(None, description="Field or column kept as 'id' in the document's metadata.")
+    metadata_fields: list[str] = Field(
+        default_factory=list, description="Fields or columns kept in the document's metadata."
+    )
+    delimiter: str = Field(",", min_length=1, max_length=1, description="Column separator of csv, e.g. '\\t'.")
+    language: str = Field(
+        pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$", description="Language code of the documents, e.g. en, zh."
+    )
+    licence: str = Field("unknown", description="Licence of the documents, as it shall stand in the model card.")
+    weight: float = Field(1.0, gt=0, description="Share in the training mixture, relative to the other sources.")
+    encoding: str | None = Field(None, description="Encoding of all text files; empty: detected for each file.")
+    on_invalid: Literal["fail", "skip"] = Field(
+        "fail",
+        description="What becomes of a document that cannot be read (undecodable bytes, invalid JSON, no text field, "
+        "too large) or an empty file: fail the dump, or skip it with a row in skipped.parquet.",
+    )
+    source: str = Field("", description="Value of the documents' source column; empty: the name.")
+    maximum_document_bytes: int = Field(
+        64 << 20, ge=1024, le=512 << 20, description="Largest document, in bytes as it lies in the file."
+    )
+    maximum_unpacked_bytes: int = Field(
+        256 << 30, ge=1024, description="Most bytes that one compressed file or archive may unpack to."
+    )
+    maximum_compression_ratio: float = Field(
+        200.0, gt=1, description="Most unpacked bytes for each packed byte, counted from 16 MiB unpacked."
+    )
+
+    @field_validator("name")
+    @classmethod
+    def _safe_name(cls, name: str) -> str:
+        if (
+            not _NAME.fullmatch(name)
+            or ".." in name
+            or len(name.encode()) > 100
+            or not unicodedata.is_normalized("NFC", name)
+        ):
+            raise ValueError(
+                "is a folder name and partition key: write letters, digits, '-', '_' and single '.', "
+                "starting with a letter or digit, at most 100 bytes"
+            )
+        return name
+
+    @field_validator("sha256", mode="before")
+    @classmethod
+    def _lower_case(cls, value: Any) -> Any:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, encoding: str | None) -> str | None:
+        if encoding is None:
+            return None
+        try:
+            codec = codecs.lookup(encoding)
+            "".encode(codec.name)
+        except LookupError:
+            raise ValueError("is no text encoding Python knows; write e.g. utf-8, gb18030, big5, cp1252") from None
+        return codec.name
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.uri.startswith(PACKAGE):
+            if not _PACKAGE_URI.fullmatch(self.uri):
+                raise ValueError(f"'uri' = '{self.uri}': write package://name==version with one exact version")
+            if self.sha256 is None:
+                raise ValueError("'sha256' is missing: a package:// source needs the SHA-256 of its archive")
+        if self.format in RECORD_FORMATS and self.documents.by != "file":
+            raise ValueError(f"'documents' is for txt and markdown; each record of {self.format} is a document")
+        if self.format not in RECORD_FORMATS and (self.id_field or self.metadata_fields or self.text_field != "text"):
+            raise ValueError(
+                f"'text_field', 'id_field' and 'metadata_fields' are for {', '.join(RECORD_FORMATS)}; "
+                f"this source's format is {self.format}"
+            )
+        return self
+
+    @property
+    def source_name(self) -> str:
+        """The documents' source column."""
+        return self.source or self.name
+
+    @property
+    def package(self) -> tuple[str, str] | None:
+        """Name and version of a ``package://`` source, None for any other."""
+        match = _PACKAGE_URI.fullmatch(self.uri)
+        return (match["name"], match["version"]) if match else None
+
+    def document_settings(self) -> dict[str, Any]:
+        """Every setting the documents depend on, as JSON: all but where they come from and their weight."""
+        return self.model_dump(mode="json", exclude={"uri", "sha256", "weight"})
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The sources in the file's order, and the folder that relative paths in them start from."""
+
+    sources: tuple[Source, ...]
+    folder: Path
+
+    def __getitem__(self, name: str) -> Source:
+        """The source of that name.
+
+        Raises:
+            CatalogueError: If there is none, with the nearest name.
+        """
+        for source in self.sources:
+            if source.name == name:
+                return source
+        raise CatalogueError(f"no source '{name}', {nearest(name, [source.name for source in self.sources])}")
+
+
+def load_catalogue(path: Path) -> Catalogue:
+    """Read and check a catalogue.
+
+    Raises:
+        CatalogueError: If the file is missing or is no YAML, or an entry is wrong; all wrong entries in one message.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CatalogueError(
+            f"there is no catalogue at {path}; set CORPUSLINE_SOURCES to the YAML file that lists your sources"
+        ) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise CatalogueError(f"{path} cannot be read as YAML: {error}") from None
+    if not isinstance(content, Mapping) or not isinstance(content.get("sources"), list) or not content["sources"]:
+        raise CatalogueError(f"{path}: write a list under the key 'sources', with an entry for each source")
+    for key in content:
+        if key != "sources":
+            raise CatalogueError(f"{path}: unknown key '{key}', {nearest(str(key), ['sources'])}")
+    sources: list[Source] = []
+    mistakes: list[str] = []
+    for number, entry in enumerate(content["sources"], start=1):
+        try:
+            sources.append(_parse_entry(entry, number, path))
+        except SettingsError as error:
+            mistakes.append(str(error))
+    seen: dict[str, str] = {}
+    for source in sources:
+        # Folder names differ only in case on some file systems: 'News' and 'news' would be one folder.
+        folded = source.name.casefold()
+        if folded in seen:
+            mistakes.append(f"{path}: two sources are named '{seen[folded]}' and '{source.name}'; rename one")
+        seen[folded] = source.name
+    if mistakes:
+        raise CatalogueError("\n".join(mistakes))
+    return Catalogue(tuple(sources), path.absolute().parent)
+
+
+def _parse_entry(entry: Any, number: int, path: Path) -> Source:
+    if not isinstance(entry, Mapping):
+        raise SettingsError(f"{path}: source {number} is no mapping; write 'name:', 'uri:' and the rest below each '-'")
+    label = f"source '{entry['name']}'" if isinstance(entry.get("name"), str) else f"source {number}"
+    return Source.parse(entry, origin=f"{path}, {label}")

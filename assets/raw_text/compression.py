@@ -1,0 +1,159 @@
+"""Compressed streams (gz, bz2, xz, zst): opened by their ending, bounded in what they may unpack to."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import zlib
+from collections.abc import Callable
+from typing import IO, BinaryIO, Protocol, cast
+
+import zstandard
+
+from assets.raw_text.errors import RawTextError
+
+DAMAGED: tuple[type[Exception], ...] = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError)
+"""What the decompressors raise on truncated or damaged input; bz2 raises a plain OSError without errno beside these."""
+
+# Below this the ratio says nothing: a page of zeros compresses a thousandfold and harms nobody.
+_RATIO_FREE_BYTES = 16 << 20
+_READ_BYTES = 1 << 18
+
+
+class ByteStream(Protocol):
+    """A binary file that is read from beginning to end."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most ``size`` bytes; none at the end."""
+
+
+class ZstandardStream(io.RawIOBase):
+    """Decompresses Zstandard frames one after the other, and notices when the last one is cut off."""
+
+    def __init__(self, packed: BinaryIO) -> None:
+        self._packed = packed
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._started = False
+        self._ready = memoryview(b"")
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        """Fill the buffer as far as the bytes at hand go.
+
+        Raises:
+            EOFError: If the file ends inside a frame.
+            zstandard.ZstdError: If a frame is damaged.
+        """
+        while not self._ready:
+            packed = self._frame.unused_data if self._frame.eof else b""
+            if self._frame.eof:
+                self._frame, self._started = zstandard.ZstdDecompressor().decompressobj(), False
+            # The decompressor hands out all that its input unpacks to: small input keeps a bomb's first bite small.
+            packed = packed or self._packed.read(1 << 12)
+            if not packed:
+                if self._started:
+                    raise EOFError("the file ends inside a Zstandard frame")
+                return 0
+            self._started = True
+            self._ready = memoryview(self._frame.decompress(packed))
+        size = min(len(buffer), len(self._ready))
+        memoryview(buffer)[:size] = self._ready[:size]
+        self._ready = self._ready[size:]
+        return size
+
+
+_OPENERS: dict[str, Callable[[BinaryIO], IO[bytes]]] = {
+    ".gz": lambda packed: cast("IO[bytes]", gzip.GzipFile(fileobj=packed, mode="rb")),
+    ".bz2": bz2.BZ2File,
+    ".xz": lzma.LZMAFile,
+    ".zst": lambda packed: io.BufferedReader(ZstandardStream(packed), _READ_BYTES),
+}
+
+
+def compression(name: str) -> str | None:
+    """The ending of a known compression (``.gz``, ``.bz2``, ``.xz``, ``.zst``) that the name has, in lower case."""
+    ending = "." + name.rpartition(".")[2].lower()
+    return ending if ending in _OPENERS else None
+
+
+def strip_compression(name: str) -> str:
+    """The name without the ending of its compression."""
+    ending = compression(name)
+    return name[: -len(ending)] if ending else name
+
+
+class UnpackedStream:
+    """What a compressed file unpacks to, with a limit on its size and on its ratio to what was read of the file."""
+
+    def __init__(
+        self, packed: BinaryIO, ending: str | None, *, where: str, maximum_bytes: int, maximum_ratio: float
+    ) -> None:
+        """Wrap an open file.
+
+        Args:
+            packed: The file as it lies on disk.
+            ending: Its compression, as ``compression`` names it; None: the bytes are taken as they are, without limit.
+            where: Names source and file in errors.
+            maximum_bytes: Most bytes to unpack.
+            maximum_ratio: Most bytes to unpack for each byte of the file, from 16 MiB on.
+        """
+        self._packed = packed
+        self._stream = _OPENERS[ending](packed) if ending else packed
+        self._limited = ending is not None
+        self._where = where
+        self._maximum_bytes = maximum_bytes
+        self._maximum_ratio = maximum_ratio
+        self.unpacked = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most ``size`` bytes.
+
+        Raises:
+            RawTextError: If the file is truncated or damaged, or unpacks to more than the limits allow.
+        """
+        try:
+            data = self._stream.read(size if size >= 0 else _READ_BYTES)
+        except DAMAGED as error:
+            raise damaged(self._where, error) from None
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            raise damaged(self._where, error) from None
+        self.unpacked += len(data)
+        if self._limited:
+            check_limits(
+                self._where,
+                self.unpacked,
+                self._packed.tell(),
+                maximum_bytes=self._maximum_bytes,
+                maximum_ratio=self._maximum_ratio,
+            )
+        return data
+
+
+def damaged(where: str, error: Exception) -> RawTextError:
+    """The error for a compressed file that cannot be unpacked to its end."""
+    return RawTextError(f"{where} is truncated or damaged ({error}); fetch or pack it again")
+
+
+def check_limits(where: str, unpacked: int, packed: int, *, maximum_bytes: int, maximum_ratio: float) -> None:
+    """Refuse a decompression bomb.
+
+    Raises:
+        RawTextError: If ``unpacked`` bytes are more than ``maximum_bytes``, or more than 16 MiB and more than
+            ``maximum_ratio`` times ``packed`` bytes.
+    """
+    if unpacked > maximum_bytes:
+        raise RawTextError(
+            f"{where} unpacks to more than {maximum_bytes:,} bytes; if you trust it, raise maximum_unpacked_bytes"
+        )
+    if unpacked > _RATIO_FREE_BYTES and unpacked > maximum_ratio * max(packed, 1):
+        raise RawTextError(
+            f"{where} unpacks to more than {maximum_ratio:g} times its size, as a decompression bomb does; "
+            "if you trust it, raise maximum_compression_ratio"
+        )

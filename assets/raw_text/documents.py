@@ -1,0 +1,167 @@
+"""Documents: what every stage of text passes on, and the Parquet files they lie in.
+
+Columns of ``documents-*.parquet`` (schema ``DOCUMENTS``):
+
+- ``doc_id``: 32 hex digits, see ``document_id``
+- ``text``: the document's text
+- ``source``, ``dump``: the catalogue's value for the source column, and the entry's name
+- ``path``: the member file in its folder or archive, without the ending of a compression
+- ``byte_start``, ``byte_end``: where it lies in that file, decompressed, in bytes before decoding. For txt and markdown
+  these bytes decode to exactly ``text``; for jsonl and csv they are the record's line or lines without the last line
+  end; a Parquet file has no such bytes, so ``byte_start`` is the row's number from 0 and ``byte_end`` is one more
+- ``licence``, ``language``: from the catalogue
+- ``metadata``: a JSON object with sorted keys, ``{}`` if there is none
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+_FIELDS: list[pa.Field[Any]] = [
+    pa.field("doc_id", pa.string()),
+    pa.field("text", pa.string()),
+    pa.field("source", pa.string()),
+    pa.field("dump", pa.string()),
+    pa.field("path", pa.string()),
+    pa.field("byte_start", pa.int64()),
+    pa.field("byte_end", pa.int64()),
+    pa.field("licence", pa.string()),
+    pa.field("language", pa.string()),
+    pa.field("metadata", pa.string()),
+]
+DOCUMENTS: pa.Schema = pa.schema(_FIELDS)
+
+ROW_GROUP_BYTES = 16 << 20
+FILE_BYTES = 256 << 20
+
+# A row costs memory beside its text: a source of tiny documents must not fill a row group with millions of them.
+_ROW_OVERHEAD = 128
+_REPETITIVE = ["source", "dump", "path", "licence", "language", "metadata"]
+
+
+class Hash(Protocol):
+    """What of a ``hashlib`` object is used here."""
+
+    def update(self, data: bytes, /) -> None:
+        """Add bytes."""
+
+    def copy(self) -> Hash:
+        """The same state in a new object."""
+
+    def hexdigest(self) -> str:
+        """The hash in hex."""
+
+
+def document_hash(dump: str, path: str) -> Hash:
+    """BLAKE2b (128 bits) begun with where a document lies; ``document_id`` continues it."""
+    return hashlib.blake2b(f"{dump}\0{path}\0".encode("utf-8", "surrogateescape"), digest_size=16)
+
+
+def document_id(begun: Hash, byte_start: int, raw: bytes) -> str:
+    """Identity of a document: 32 hex digits of BLAKE2b over (dump, path, byte_start as 8 little-endian bytes, raw).
+
+    The same bytes at the same place have the same id on any machine and in any order of reading; compressing the file
+    or packing the folder otherwise does not change it.
+
+    Args:
+        begun: ``document_hash`` of the file.
+        byte_start: The column of that name.
+        raw: The file's bytes from ``byte_start`` to ``byte_end``; for Parquet, the text in UTF-8.
+    """
+    state = begun.copy()
+    state.update(byte_start.to_bytes(8, "little"))
+    state.update(raw)
+    return state.hexdigest()
+
+
+class DocumentWriter:
+    """Writes documents to ``documents-00000.parquet``, ``documents-00001.parquet``, ... (zstd) in a folder.
+
+    Where row groups and files end depends on the rows alone, not on the tables they arrive in. At least one file is
+    written, without rows if there is none. Memory: one row group and one table.
+    """
+
+    def __init__(self, folder: Path, *, row_group_bytes: int = ROW_GROUP_BYTES, file_bytes: int = FILE_BYTES) -> None:
+        """Begin in an empty folder.
+
+        Args:
+            folder: Where the files go.
+            row_group_bytes: Bytes of text and a small overhead a row at which a row group ends.
+            file_bytes: The same for files.
+        """
+        self.rows = 0
+        self._folder = folder
+        self._row_group_bytes = row_group_bytes
+        self._groups_per_file = max(1, file_bytes // row_group_bytes)
+        self._waiting: list[pa.Table] = []
+        self._waiting_bytes = 0
+        self._files = 0
+        self._groups = 0
+        self._writer: pq.ParquetWriter | None = None
+
+    def write(self, table: pa.Table) -> None:
+        """Append rows; the columns are those of ``DOCUMENTS``, in any order."""
+        table = table.select(DOCUMENTS.names).cast(DOCUMENTS)
+        self.rows += table.num_rows
+        lengths = pc.binary_length(table["text"]).to_numpy().astype(np.int64) + _ROW_OVERHEAD
+        ends = np.cumsum(lengths)
+        start = 0
+        used = 0
+        while start < table.num_rows:
+            # A group ends with the first row that reaches the limit.
+            last = int(np.searchsorted(ends, used + self._row_group_bytes - self._waiting_bytes))
+            stop = min(last + 1, table.num_rows)
+            self._waiting.append(table.slice(start, stop - start))
+            self._waiting_bytes += int(ends[stop - 1]) - used
+            used, start = int(ends[stop - 1]), stop
+            if self._waiting_bytes >= self._row_group_bytes:
+                self._flush()
+
+    def close(self) -> None:
+        """Write what is left and finish the last file."""
+        if self._waiting or not self._files:
+            self._flush()
+        self._close_file()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        elif self._writer is not None:
+            self._writer.close()
+
+    def _flush(self) -> None:
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(
+                self._folder / f"documents-{self._files:05d}.parquet",
+                DOCUMENTS,
+                compression="zstd",
+                use_dictionary=_REPETITIVE,
+                write_statistics=[name for name in DOCUMENTS.names if name != "text"],
+            )
+            self._files += 1
+        if self._waiting:
+            table = pa.concat_tables(self._waiting).combine_chunks()
+            self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+        self._waiting, self._waiting_bytes = [], 0
+        self._groups += 1
+        if self._groups == self._groups_per_file:
+            self._close_file()
+
+    def _close_file(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = None
+        self._groups = 0

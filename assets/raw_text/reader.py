@@ -1,0 +1,147 @@
+"""Reads one source: its files become documents, and what cannot be read becomes an error or a row that says so.
+
+Written to the output folder:
+
+- ``documents-*.parquet``: schema ``DOCUMENTS``, in the order of the files and of their bytes
+- ``files.parquet``: schema ``FILES``, a row for each member file
+- ``skipped.parquet``: schema ``SKIPPED``, a row for each place that was skipped
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from assets.raw_text.archive import is_archive, read_members, strip_archive
+from assets.raw_text.catalogue import Source
+from assets.raw_text.compression import UnpackedStream, compression, strip_compression
+from assets.raw_text.downloads import disk_errors
+from assets.raw_text.errors import RawTextError
+from assets.raw_text.fetch import LocalFile, is_wanted, nothing_matches
+from assets.raw_text.globs import matches
+from assets.raw_text.records import Record, read_csv, read_jsonl, read_parquet
+from assets.raw_text.source_writer import RawTextReport, SourceWriter
+from assets.raw_text.splitting import (
+    LINE,
+    LINE_WITH_END,
+    DocumentSplitter,
+    InexactEncodingError,
+    UndetectedEncodingError,
+    separator,
+)
+
+_EXAMPLES = 1000
+
+
+def read_source(source: Source, files: Sequence[LocalFile], *, out: Path) -> RawTextReport:
+    """Read all files of a source into an empty folder; see the module's description.
+
+    Memory is bounded by a document and a row group, not by a file. The bytes written depend on the files' content and
+    names and on the source's settings alone.
+
+    Args:
+        source: An entry of the catalogue.
+        files: Its files, as ``locate`` gives them.
+        out: Empty folder.
+
+    Raises:
+        RawTextError: If a file is damaged, unsafe, empty or holds what cannot be read (unless ``on_invalid`` is skip),
+            if no member matches, no document is found, or the disk is full.
+    """
+    with disk_errors(out, f"source '{source.name}'"), SourceWriter(source, out) as output:
+        existing: list[str] = []
+        for file in files:
+            _read_file(file, source, output, existing)
+        if not output.files:
+            raise nothing_matches(f"source '{source.name}'", source, existing)
+        if not output.documents:
+            raise RawTextError(
+                f"source '{source.name}' has no document in its {output.files} files ({output.skipped} rows skipped); "
+                "correct 'uri', 'include' or 'documents'"
+            )
+    return output.report()
+
+
+def _read_file(file: LocalFile, source: Source, output: SourceWriter, existing: list[str]) -> None:
+    where = f"source '{source.name}', file {file.name}"
+    limits: dict[str, Any] = {
+        "maximum_bytes": source.maximum_unpacked_bytes,
+        "maximum_ratio": source.maximum_compression_ratio,
+    }
+    if not is_archive(file.name):
+        with file.path.open("rb") as stream:
+            ending = compression(file.name)
+            unpacked = UnpackedStream(stream, ending, where=where, **limits)
+            _read_member(strip_compression(file.name), unpacked, None if ending else file.path, source, output)
+        return
+    # An archive that is itself named by 'include' is read whole.
+    everything = file.listed and bool(source.include) and matches(file.name, source.include)
+    choice = source.model_copy(update={"include": []}) if everything else source
+
+    def wanted(path: str) -> bool:
+        if len(existing) < _EXAMPLES:
+            existing.append(path)
+        return is_wanted(path, choice, ending_matters=True)
+
+    prefix = strip_archive(file.name) + "/" if file.listed else ""
+    for member in read_members(file.path, file.name, where=where, wanted=wanted, **limits):
+        inner = UnpackedStream(
+            member.stream, compression(member.path), where=f"{where}, member {member.path}", **limits
+        )
+        _read_member(prefix + strip_compression(member.path), inner, None, source, output)
+
+
+def _read_member(path: str, stream: UnpackedStream, on_disk: Path | None, source: Source, output: SourceWriter) -> None:
+    where = f"source '{source.name}', file {path}"
+    if is_archive(path):
+        raise RawTextError(f"{where} is an archive inside an archive; unpack it, or name it under 'exclude'")
+    with output.file(path) as member:
+        if source.format == "parquet":
+            with tempfile.NamedTemporaryFile(dir=output.folder, prefix=".member-") as copy:
+                if on_disk is None:
+                    shutil.copyfileobj(cast(BinaryIO, stream), copy, 1 << 20)
+                    copy.flush()
+                file = on_disk or Path(copy.name)
+                member.size = file.stat().st_size
+                member.add(read_parquet(file, source, where=where) if member.size else iter(()))
+            return
+        splitter = DocumentSplitter(
+            stream,
+            {"jsonl": LINE, "csv": LINE_WITH_END}.get(source.format) or separator(source.documents),
+            encoding=source.encoding,
+            maximum_bytes=source.maximum_document_bytes,
+            strip=source.format != "csv",
+        )
+        try:
+            member.add(_records(splitter, source, where))
+        except UndetectedEncodingError as error:
+            member.encoding, member.size = None, splitter.size
+            member.refuse(
+                f"{error}; name its encoding under 'encoding', or, if it is no text, the file under 'exclude'"
+            )
+            return
+        except InexactEncodingError as error:
+            raise RawTextError(f"{where}: {error}; convert the file to UTF-8") from None
+        member.encoding, member.size = splitter.encoding or "ascii", splitter.size
+
+
+def _records(splitter: DocumentSplitter, source: Source, where: str) -> Iterator[Record]:
+    if source.format == "jsonl":
+        return read_jsonl(splitter, source)
+    if source.format == "csv":
+        return read_csv(splitter, source, where=where)
+    by_line = source.documents.by == "line"
+    return (
+        Record(
+            piece.text,
+            piece.raw,
+            piece.byte_start,
+            piece.byte_end,
+            piece.number if by_line else None,
+            invalid=piece.invalid,
+        )
+        for piece in splitter.pieces()
+    )

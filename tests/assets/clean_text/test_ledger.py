@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from assets.clean_text.conservation import check_conservation
+from assets.clean_text.duplicates import find_duplicates
+from assets.clean_text.errors import CleanTextError
+from assets.clean_text.filtering import filter_documents
+from assets.clean_text.ledger import LEDGER, CleanTextReport, finish_documents
+from assets.clean_text.settings import FilterSettings
+from assets.clean_text.summaries import dropped_examples, funnel
+
+WriteRawText = Callable[..., Path]
+ReadRows = Callable[[Path, str], list[dict[str, Any]]]
+DocId = Callable[[str, int], str]
+
+GOOD = "Rough winds do shake the darling buds of May."
+OTHER = "And summer's lease hath all too short a date."
+SKIPPED = [{"path": "a.jsonl", "line": 3, "byte_start": 120, "reason": "no JSON"}]
+
+
+def clean(base: Path, raw: dict[str, Path]) -> dict[str, CleanTextReport]:
+    """Clean dumps, in the catalogue's order, into ``base/clean/<dump>``."""
+    for dump, folder in raw.items():
+        (base / "filtered" / dump).mkdir(parents=True)
+        filter_documents(folder, base / "filtered" / dump, dump=dump, settings=FilterSettings())
+    (base / "duplicates").mkdir()
+    find_duplicates({dump: base / "filtered" / dump for dump in raw}, base / "duplicates")
+    reports = {}
+    for dump in raw:
+        (base / "clean" / dump).mkdir(parents=True)
+        reports[dump] = finish_documents(
+            base / "filtered" / dump, base / "duplicates" / f"duplicates-{dump}.parquet", base / "clean" / dump
+        )
+    return reports
+
+
+@pytest.fixture
+def cleaned(tmp_path: Path, write_raw_text: WriteRawText) -> Path:
+    clean(
+        tmp_path,
+        {
+            "one": write_raw_text(tmp_path / "raw" / "one", [GOOD, "short", GOOD + "!"], dump="one", skipped=SKIPPED),
+            "two": write_raw_text(tmp_path / "raw" / "two", [OTHER, GOOD.upper()], dump="two"),
+        },
+    )
+    return tmp_path
+
+
+def test_every_document_has_its_row(cleaned: Path, read_rows: ReadRows, doc_id: DocId) -> None:
+    ledger = read_rows(cleaned / "clean" / "one", "ledger")
+    assert pq.read_schema(cleaned / "clean" / "one" / "ledger.parquet").equals(LEDGER)
+    assert [(row["path"], row["kept"], row["rule"], row["value"], row["duplicate_of"]) for row in ledger] == [
+        ("00000.txt", True, None, None, None),
+        ("00001.txt", False, "too_short", 5.0, None),
+        ("00002.txt", False, "exact_duplicate", None, doc_id("one", 0)),
+        ("a.jsonl", False, "unreadable", None, None),
+    ]
+    assert [row["text"] for row in read_rows(cleaned / "clean" / "one", "documents")] == [GOOD]
+    assert [row["text"] for row in read_rows(cleaned / "clean" / "two", "documents")] == [OTHER]
+    assert read_rows(cleaned / "clean" / "two", "ledger")[1]["duplicate_of"] == doc_id("one", 0)
+
+
+def test_the_report_counts(tmp_path: Path, write_raw_text: WriteRawText) -> None:
+    texts = [GOOD, "short", GOOD, "", "夏日的时光总是太短促"]
+    reports = clean(tmp_path, {"one": write_raw_text(tmp_path / "raw", texts, dump="one", language="fr")})
+    assert reports["one"] == CleanTextReport(
+        documents=5,
+        kept=1,
+        dropped={"too_short": 2, "empty": 1, "exact_duplicate": 1},
+        bytes=len(GOOD),
+        characters=len(GOOD),
+    )
+
+
+def test_nothing_is_lost(cleaned: Path) -> None:
+    conservation = check_conservation(cleaned / "raw" / "one", cleaned / "clean" / "one")
+    assert conservation.holds
+    assert (conservation.read, conservation.unreadable, conservation.kept, conservation.dropped) == (3, 1, 1, 3)
+    assert conservation.documents == 1
+
+
+def rewrite(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    pq.write_table(change(pq.read_table(path)), path)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "violation"),
+    [
+        ("ledger", lambda t: t.slice(1), "1 rows that were read or skipped are missing"),
+        ("ledger", lambda t: t.slice(1), "1 documents that were read have no ledger row"),
+        ("ledger", lambda t: t.slice(0, 3), "1 rows that were skipped at reading are not in the ledger"),
+        ("ledger", lambda t: pa.concat_tables([t, t.slice(0, 1)]), "1 document ids occur twice in the ledger"),
+        ("documents-00000", lambda t: t.slice(1), "1 documents the ledger keeps are not among the clean ones"),
+        ("documents-00000", lambda t: pa.concat_tables([t, t]), "1 document ids occur twice among the clean"),
+        (
+            "ledger",
+            lambda t: t.set_column(0, "doc_id", pc.binary_replace_slice(t["doc_id"], 0, 1, "x")),
+            "3 ledger rows belong to no document",
+        ),
+        (
+            "ledger",
+            lambda t: t.set_column(t.column_names.index("kept"), "kept", pa.array([False] * 4)),
+            "1 clean documents are not kept in the ledger",
+        ),
+        (
+            "ledger",
+            lambda t: t.set_column(t.column_names.index("kept"), "kept", pa.array([False] * 4)),
+            "1 dropped documents have no rule",
+        ),
+        (
+            "ledger",
+            lambda t: t.set_column(t.column_names.index("kept"), "kept", pa.array([True] * 4)),
+            "3 kept documents have a rule that dropped them",
+        ),
+        (
+            "ledger",
+            lambda t: t.set_column(t.column_names.index("duplicate_of"), "duplicate_of", pa.nulls(4, pa.string())),
+            "1 copies do not name the document",
+        ),
+    ],
+)
+def test_each_violation_is_named(
+    cleaned: Path, file: str, change: Callable[[pa.Table], pa.Table], violation: str
+) -> None:
+    rewrite(cleaned / "clean" / "one" / f"{file}.parquet", change)
+    conservation = check_conservation(cleaned / "raw" / "one", cleaned / "clean" / "one")
+    assert not conservation.holds
+    assert any(sentence.startswith(violation) for sentence in conservation.violations), conservation.violations
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(st.sampled_from([GOOD, OTHER, GOOD.lower(), "x", "", "\ufeff", "好！" * 9]), max_size=7)))
+def test_documents_are_conserved(
+    tmp_path_factory: pytest.TempPathFactory, write_raw_text: WriteRawText, read_rows: ReadRows, dumps: list[list[str]]
+) -> None:
+    base = tmp_path_factory.mktemp("property")
+    raw = {
+        f"dump{index}": write_raw_text(base / "raw" / str(index), texts, dump=f"dump{index}")
+        for index, texts in enumerate(dumps)
+    }
+    reports = clean(base, raw)
+    for dump, folder in raw.items():
+        conservation = check_conservation(folder, base / "clean" / dump)
+        assert conservation.holds, conservation.violations
+        assert reports[dump].documents == conservation.kept + conservation.dropped == conservation.read
+    texts = [row["text"] for dump in raw for row in read_rows(base / "clean" / dump, "documents")]
+    assert len({text.lower() for text in texts}) == len(texts)
+
+
+def test_funnel(cleaned: Path) -> None:
+    rows = [(row.rule, row.documents, row.share) for row in funnel(cleaned / "clean" / "one")]
+    assert rows == [("exact_duplicate", 1, 0.25), ("too_short", 1, 0.25), ("unreadable", 1, 0.25), (None, 1, 0.25)]
+
+
+def test_dropped_examples(cleaned: Path, doc_id: DocId) -> None:
+    examples = dropped_examples(cleaned / "raw" / "one", cleaned / "clean" / "one", per_rule=2)
+    assert [(example.rule, example.excerpt) for example in examples] == [
+        ("exact_duplicate", GOOD + "!"),
+        ("too_short", "short"),
+        ("unreadable", "no JSON"),
+    ]
+    assert examples[0].duplicate_of == doc_id("one", 0)
+    assert (examples[1].value, examples[1].threshold, examples[1].path) == (5.0, 16.0, "00001.txt")
+
+
+def test_documents_of_another_run_are_refused(cleaned: Path) -> None:
+    filtered = cleaned / "filtered" / "one"
+    rewrite(filtered / "documents-00000.parquet", lambda t: t.slice(1))
+    (cleaned / "out").mkdir()
+    with pytest.raises(CleanTextError, match=r"name different documents|should stay"):
+        finish_documents(filtered, cleaned / "duplicates" / "duplicates-one.parquet", cleaned / "out")
+
+
+def test_missing_duplicates_are_an_error(cleaned: Path) -> None:
+    with pytest.raises(CleanTextError, match=r"duplicates-three\.parquet is missing"):
+        finish_documents(
+            cleaned / "filtered" / "one", cleaned / "duplicates" / "duplicates-three.parquet", cleaned / "out"
+        )
