@@ -34,7 +34,7 @@ def _field(name: str, field: FieldInfo) -> dg.Field:
     description = field.description
     nested = field.annotation if isinstance(field.annotation, type) and issubclass(field.annotation, Settings) else None
     if nested is not None:
-        return dg.Field(dg.Shape(launchpad_schema(nested)), is_required=False, description=description)
+        return dg.Field(_shape(nested), is_required=False, description=description)
     default = field.get_default(call_default_factory=True)
     required = default is PydanticUndefined
     kind = _config_type(name, field.annotation)
@@ -57,7 +57,11 @@ def _config_type(name: str, annotation: Any) -> Any:
     if origin in (list, tuple):
         return dg.Array(_config_type(name, arguments[0]))
     if origin is dict:
-        return dg.Map(str, _config_type(name, arguments[1]))
+        return dg.Map(str, _config_type(name, arguments[1]))  # type: ignore[no-untyped-call]
     if isinstance(annotation, type) and issubclass(annotation, Settings):
-        return dg.Shape(launchpad_schema(annotation))
+        return _shape(annotation)
     raise TypeError(f"the launchpad cannot show {name}: {annotation}")
+
+
+def _shape(settings: type[Settings]) -> dg.Shape:
+    return dg.Shape(launchpad_schema(settings))  # type: ignore[no-untyped-call]

@@ -70,10 +70,11 @@ def materialize_dumps(
         )
     built: dict[str, tuple[Artifact, Mapping[str, Any]]] = {}
     failed: dict[str, str] = {}
+    expected: tuple[type[Exception], ...] = (dg.Failure, *errors)
     for dump in context.partition_keys:
         try:
             artifact, metadata = build(dump)
-        except (dg.Failure, *errors) as error:
+        except expected as error:
             failed[dump] = str(getattr(error, "description", None) or error)
             context.log.error(f"{dump}: {error}")
             continue

@@ -23,7 +23,7 @@ from pathlib import Path
 import dagster as dg
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
-from assets.language_model.tracking import open_tracking, tracking_uri
+from assets.language_model.tracking import open_experiment, open_tracking, tracking_uri
 
 IMAGES = Path(__file__).parent / "images"
 WIDTH, HEIGHT = 1600, 1000
@@ -123,7 +123,8 @@ def mlflow_pages(page: Chrome) -> None:
     """The training run with its curves, and the registered model."""
     port = free_port()
     root = f"http://127.0.0.1:{port}"
-    client, experiment = open_tracking("corpusline")
+    client = open_tracking()
+    experiment = open_experiment(client, "corpusline")
     (run,) = client.search_runs([experiment], max_results=1, order_by=["attributes.start_time DESC"])
     command = [
         sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri(), "--host", "127.0.0.1",

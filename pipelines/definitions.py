@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dagster as dg
+
+from assets.clean_text.asset import clean_text, duplicates, filtered_text
 from assets.language_model.asset import evaluation, language_model, model_version
 from assets.raw_text.asset import raw_text
 from assets.token_shards.asset import token_shards
 from assets.vocabulary.asset import vocabulary
-
-from assets.clean_text.asset import clean_text, duplicates, filtered_text
 from pipelines.jobs import raw_to_model, text_stages
 from pipelines.schedules import weekly_retraining
 from pipelines.sensors import catalogue_changes

@@ -6,9 +6,10 @@ import json
 import os
 
 import dagster as dg
-from assets.raw_text.catalogue import CatalogueError, load_catalogue
 
 from assets.home import catalogue_path
+from assets.raw_text.catalogue import load_catalogue
+from assets.raw_text.errors import CatalogueError
 from pipelines.jobs import TEXT_STAGES, text_stages
 from pipelines.presets import load_preset
 from training.artifact import fingerprint

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# Machines are noisy and shared: no test fails for being slow once, and CI tries the same examples every time.
+hypothesis.settings.register_profile("corpusline", deadline=None, derandomize=bool(os.environ.get("CI")))
+hypothesis.settings.load_profile("corpusline")
 
 
 @pytest.fixture(autouse=True)

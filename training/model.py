@@ -6,7 +6,6 @@ grouped-query attention, no biases, tied or untied embedding.
 
 from __future__ import annotations
 
-import math
 from typing import Self
 
 import torch
@@ -136,7 +135,8 @@ class Attention(nn.Module):
         attended = F.scaled_dot_product_attention(
             queries, keys, values, attn_mask=mask, is_causal=mask is None, enable_gqa=self.grouped
         )
-        return self.output(attended.transpose(1, 2).reshape(batch, time, -1))
+        mixed: Tensor = self.output(attended.transpose(1, 2).reshape(batch, time, -1))
+        return mixed
 
 
 class FeedForward(nn.Module):
@@ -150,7 +150,8 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[batch, time, width] to the same."""
-        return self.down(F.silu(self.gate(x)) * self.up(x))
+        lowered: Tensor = self.down(F.silu(self.gate(x)) * self.up(x))
+        return lowered
 
 
 class Block(nn.Module):
@@ -166,11 +167,12 @@ class Block(nn.Module):
     def forward(self, x: Tensor, angles: tuple[Tensor, Tensor], cache: KeyValueCache | None = None) -> Tensor:
         """[batch, time, width] to the same."""
         x = x + self.attention(self.attention_norm(x), angles, cache)
-        return x + self.feed_forward(self.feed_forward_norm(x))
+        updated: Tensor = x + self.feed_forward(self.feed_forward_norm(x))
+        return updated
 
 
 class LanguageModel(nn.Module):
-    """The decoder."""
+    """The decoder; ``training.initialisation`` gives it its first weights."""
 
     def __init__(self, settings: ModelSettings, *, activation_checkpointing: bool = False) -> None:
         super().__init__()
@@ -180,23 +182,8 @@ class LanguageModel(nn.Module):
         self.blocks = nn.ModuleList(Block(settings, layer) for layer in range(settings.layers))
         self.final_norm = RootMeanSquareNorm(settings.width, settings.norm_epsilon)
         self.head = nn.Linear(settings.width, settings.vocabulary_size, bias=False)
-        self._initialise()
         if settings.tied_embedding:
             self.head.weight = self.embedding.weight
-
-    @torch.no_grad()
-    def _initialise(self) -> None:
-        for name, parameter in self.named_parameters():
-            if parameter.dim() < 2:
-                continue
-            residual = name.endswith(("attention.output.weight", "feed_forward.down.weight"))
-            if residual and self.settings.zero_output_projections:
-                parameter.zero_()
-            elif residual:
-                # Radford et al. 2019 (GPT-2), section 2.3: residual layers scaled by their number.
-                parameter.normal_(0.0, self.settings.initial_std / math.sqrt(2 * self.settings.layers))
-            else:
-                parameter.normal_(0.0, self.settings.initial_std)
 
     def hidden(self, tokens: Tensor, cache: KeyValueCache | None = None) -> Tensor:
         """The normalised stream after the last block: tokens int64 [batch, time] to [batch, time, width]."""

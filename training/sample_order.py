@@ -8,8 +8,8 @@ cuts elsewhere, and no token is left out for good.
 
 Order. Samples come in blocks. In each block every source has the same number of samples, its share of the weights;
 their order in the block is a keyed shuffle. The k-th sample of a source, over all blocks, is window
-``permutation(k)`` of its epoch, a keyed permutation that is computed, not stored. So any sample can be asked for at once, a resume is one
-integer, and neither ranks nor micro-batches have a part in it.
+``permutation(k)`` of its epoch, a keyed permutation that is computed, not stored. So any sample can be asked for at
+once, a resume is one integer, and neither ranks nor micro-batches have a part in it.
 """
 
 from __future__ import annotations

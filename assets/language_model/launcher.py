@@ -15,15 +15,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import psutil
+from pydantic import Field
 
 import training
-from training.settings import SettingsError
+from training.settings import Settings, SettingsError
 
 TRAINER = Path(training.__file__).parent / "train.py"
 POLL_SECONDS = 0.5
@@ -35,22 +35,17 @@ class TrainerError(RuntimeError):
     """The trainer ended without its final report; the message holds its exit code and last words."""
 
 
-@dataclass(frozen=True)
-class Launch:
-    """How ranks are started on this machine.
+class LaunchSettings(Settings):
+    """How ranks are started on this machine."""
 
-    Attributes:
-        processes: Ranks, one an accelerator (or a share of the CPU cores).
-        port: TCP port of the first rank's rendezvous; 0 takes a free one.
-        grace_seconds: Time between asking the ranks to stop and killing them; a checkpoint has to fit in it.
-    """
-
-    processes: int
-    port: int = 0
-    grace_seconds: float = 120.0
+    processes: int = Field(1, ge=1, description="Ranks: one an accelerator, or a share of the CPU's cores each.")
+    port: int = Field(0, ge=0, le=65535, description="TCP port of the ranks' rendezvous; 0 takes a free one.")
+    grace_seconds: float = Field(
+        120.0, gt=0, description="Time for the ranks to write a checkpoint when the run is cancelled."
+    )
 
 
-def trainer_command(config: Path, launch: Launch) -> list[str]:
+def trainer_command(config: Path, launch: LaunchSettings) -> list[str]:
     """The command line of the real DeepSpeed launcher for a trainer configuration file.
 
     Raises:
@@ -75,7 +70,7 @@ def trainer_command(config: Path, launch: Launch) -> list[str]:
 def run_trainer(
     context: dg.AssetExecutionContext,
     config: Path,
-    launch: Launch,
+    launch: LaunchSettings,
     *,
     environment: Mapping[str, str],
     log: Path,

@@ -49,8 +49,8 @@ def tracking_errors() -> Iterator[None]:
         ) from error
 
 
-def open_tracking(experiment: str) -> tuple[MlflowClient, str]:
-    """A client and the id of the experiment, which is created if there is none of this name.
+def open_tracking() -> MlflowClient:
+    """A client of the tracking store.
 
     The first use of an SQLite store creates its tables; a file lock keeps two processes from doing it at once.
 
@@ -59,17 +59,26 @@ def open_tracking(experiment: str) -> tuple[MlflowClient, str]:
     """
     folder = tracking_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    # MLflow's SQLite store otherwise retries an unreachable server for minutes.
+    # MLflow otherwise retries an unreachable server for minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     with (folder / ".lock").open("w") as lock, tracking_errors():
         fcntl.flock(lock, fcntl.LOCK_EX)
         client = MlflowClient(tracking_uri=tracking_uri())
-        found = client.get_experiment_by_name(experiment)
+        client.search_experiments(max_results=1)
+        return client
+
+
+def open_experiment(client: MlflowClient, name: str) -> str:
+    """Id of the experiment of that name, which is created if there is none."""
+    folder = tracking_folder()
+    with (folder / ".lock").open("w") as lock, tracking_errors():
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = client.get_experiment_by_name(name)
         if found is not None:
-            return client, str(found.experiment_id)
+            return str(found.experiment_id)
         local = tracking_uri().startswith("sqlite:")
-        location = (folder / "artifacts" / experiment).as_uri() if local else None
-        return client, str(client.create_experiment(experiment, artifact_location=location))
+        location = (folder / "artifacts" / name).as_uri() if local else None
+        return str(client.create_experiment(name, artifact_location=location))
 
 
 @dataclass
@@ -187,3 +196,11 @@ def _metrics(record: Mapping[str, Any]) -> list[Metric]:
         for key, value in flatten(record).items()
         if key not in ("step", "time") and isinstance(value, int | float) and math.isfinite(value)
     ]
+
+
+def find_run(client: MlflowClient, fingerprint: str) -> str | None:
+    """Id of the MLflow run of a training, in whichever experiment it is, or None."""
+    with tracking_errors():
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        found = client.search_runs(experiments, f"tags.`corpusline.training` = '{fingerprint}'", max_results=1)
+    return str(found[0].info.run_id) if found else None

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from assets.language_model.launcher import Launch, last_lines, process_group, trainer_command
+from assets.language_model.launcher import LaunchSettings, last_lines, process_group, trainer_command
 from training.settings import SettingsError
 
 # A child that ignores SIGINT and has a child of its own, as a launcher with a rank.
@@ -98,4 +98,4 @@ def test_a_port_in_use_is_refused_before_anything_starts(tmp_path: Path) -> None
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(SettingsError, match=f"port {port} is in use"):
-            trainer_command(tmp_path / "config.json", Launch(processes=1, port=port))
+            trainer_command(tmp_path / "config.json", LaunchSettings(processes=1, port=port))

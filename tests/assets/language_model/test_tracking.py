@@ -12,9 +12,15 @@ from assets.language_model.tracking import (
     TrackingError,
     dataset_input,
     flatten,
+    open_experiment,
     open_tracking,
     tracking_uri,
 )
+
+
+def opened() -> tuple[MlflowClient, str]:
+    client = open_tracking()
+    return client, open_experiment(client, "demo")
 
 
 def start(client: MlflowClient, experiment: str, fingerprint: str = "f") -> TrackedTraining:
@@ -35,7 +41,7 @@ def records(first: int, last: int) -> list[dict[str, Any]]:
 
 
 def test_each_step_is_there_once_however_often_it_is_sent() -> None:
-    client, experiment = open_tracking("demo")
+    client, experiment = opened()
     training = start(client, experiment)
     training.send(records(1, 700))
     training.send(records(500, 900))
@@ -55,7 +61,7 @@ def test_each_step_is_there_once_however_often_it_is_sent() -> None:
 
 
 def test_another_training_is_another_run() -> None:
-    client, experiment = open_tracking("demo")
+    client, experiment = opened()
     assert start(client, experiment, "a").run_id != start(client, experiment, "b").run_id
 
 
@@ -73,7 +79,7 @@ class Unreachable:
 
 
 def test_metrics_made_while_the_store_was_away_arrive_later() -> None:
-    client, experiment = open_tracking("demo")
+    client, experiment = opened()
     training = start(client, experiment)
     store = Unreachable(client)
     training.client = store  # type: ignore[assignment]
@@ -89,11 +95,11 @@ def test_a_server_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TrackingError, match=r"MLflow at http://127\.0\.0\.1:9 does not answer"):
-        open_tracking("demo")
+        open_tracking()
 
 
 def _open(results: Any) -> None:
-    results.put(open_tracking("demo")[1])
+    results.put(opened()[1])
 
 
 def test_many_processes_may_open_a_new_store_at_once() -> None:

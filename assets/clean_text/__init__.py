@@ -1,0 +1,1 @@
+"""Clean text: normalisation, rules, deduplication, and the ledger that accounts for every document."""

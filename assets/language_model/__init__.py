@@ -1,0 +1,1 @@
+"""The language model: training by the trainer, evaluation, export and registration."""

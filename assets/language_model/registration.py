@@ -1,0 +1,145 @@
+"""Versions of the registered model: a new one is ``candidate``, and ``champion`` too if it beats the present one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from assets.language_model.tracking import tracking_errors, tracking_uri
+
+CANDIDATE, CHAMPION = "candidate", "champion"
+FINGERPRINT = "corpusline.fingerprint"
+FOLDER = "corpusline.folder"
+VALIDATION_SET = "corpusline.validation_set"
+BITS_PER_BYTE = "corpusline.bits_per_byte"
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A version in the registry.
+
+    Attributes:
+        version: Its number.
+        champion: Whether it is the champion now.
+        reason: Why, or why not.
+    """
+
+    version: str
+    champion: bool
+    reason: str
+
+
+def register(
+    client: MlflowClient,
+    name: str,
+    *,
+    folder: Path,
+    run_id: str,
+    bits_per_byte: float,
+    validation_set: str,
+    tags: Mapping[str, str],
+    fingerprint: str,
+    score_other: Callable[[Path], float],
+) -> Registration:
+    """Make a version of this folder, unless it has one, and decide about the aliases.
+
+    Args:
+        client: Client of the tracking store.
+        name: Name of the registered model.
+        folder: The Hugging Face folder; its files are copied into the store.
+        run_id: MLflow run of the training.
+        bits_per_byte: Of this model on the validation set.
+        validation_set: Identity of that set.
+        tags: Further tags of the version.
+        fingerprint: Identity of this model.
+        score_other: Bits a byte on this validation set of the champion in a folder, where it was measured on another.
+
+    Raises:
+        TrackingError: If the store does not answer.
+    """
+    with tracking_errors():
+        mlflow.set_tracking_uri(tracking_uri())
+        try:
+            client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        found = client.search_model_versions(f"name = '{name}' AND tags.`{FINGERPRINT}` = '{fingerprint}'")
+        champion = _champion(client, name)
+        if found:
+            version = str(found[0].version)
+            known = champion is not None and str(champion.version) == version
+            return Registration(version, known, "was registered before; nothing changed")
+        model = client.create_logged_model(
+            client.get_run(run_id).info.experiment_id, name=name, source_run_id=run_id, model_type="language-model"
+        )
+        client.log_model_artifacts(model.model_id, str(folder))
+        client.finalize_logged_model(model.model_id, "READY")
+        created = client.create_model_version(
+            name,
+            source=f"models:/{model.model_id}",
+            run_id=run_id,
+            model_id=model.model_id,
+            tags={
+                **tags,
+                FINGERPRINT: fingerprint,
+                FOLDER: str(folder),
+                VALIDATION_SET: validation_set,
+                BITS_PER_BYTE: f"{bits_per_byte:.6f}",
+            },
+        )
+        version = str(created.version)
+        client.set_registered_model_alias(name, CANDIDATE, version)
+        better, reason = _compare(champion, bits_per_byte, validation_set, score_other)
+        if better:
+            client.set_registered_model_alias(name, CHAMPION, version)
+        return Registration(version, better, reason)
+
+
+def champion_folder(client: MlflowClient, name: str, alias: str) -> Path | None:
+    """Folder of the version with that alias on this machine, or None."""
+    with tracking_errors():
+        try:
+            version = client.get_model_version_by_alias(name, alias)
+        except MlflowException:
+            return None
+    folder = Path(version.tags.get(FOLDER, ""))
+    if folder.is_absolute() and (folder / "config.json").is_file():
+        return folder
+    with tracking_errors():
+        mlflow.set_tracking_uri(tracking_uri())
+        return Path(mlflow.artifacts.download_artifacts(version.source))
+
+
+def _champion(client: MlflowClient, name: str) -> mlflow.entities.model_registry.ModelVersion | None:
+    try:
+        return client.get_model_version_by_alias(name, CHAMPION)
+    except MlflowException:
+        return None
+
+
+def _compare(
+    champion: mlflow.entities.model_registry.ModelVersion | None,
+    bits_per_byte: float,
+    validation_set: str,
+    score_other: Callable[[Path], float],
+) -> tuple[bool, str]:
+    if champion is None:
+        return True, "the first version"
+    if champion.tags.get(VALIDATION_SET) == validation_set:
+        present = float(champion.tags[BITS_PER_BYTE])
+    else:
+        folder = Path(champion.tags.get(FOLDER, ""))
+        if not (folder / "config.json").is_file():
+            return False, (
+                f"version {champion.version} was measured on another validation set and its folder {folder} is gone; "
+                "compare by hand and set the alias 'champion' in MLflow"
+            )
+        present = score_other(folder)
+    what = f"{bits_per_byte:.4f} bits a byte, version {champion.version} has {present:.4f} on the same documents"
+    return bits_per_byte < present, what

@@ -1,0 +1,36 @@
+"""Settings of the assets that train, evaluate and register."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from assets.language_model.launcher import LaunchSettings
+from training.generation import SamplingSettings
+from training.run_settings import TrainingSettings
+from training.settings import Settings
+
+
+class LanguageModelSettings(Settings):
+    """A training and how it is started."""
+
+    training: TrainingSettings = Field(default_factory=TrainingSettings, description="The training.")
+    launch: LaunchSettings = Field(default_factory=LaunchSettings, description="How its processes are started.")
+    experiment: str = Field("corpusline", min_length=1, description="MLflow experiment of the run.")
+
+
+class EvaluationSettings(Settings):
+    """What is measured on the finished model."""
+
+    prompts: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="Beginnings of the samples by language; a language without takes those of validation documents.",
+    )
+    samples: int = Field(3, ge=0, description="Samples for each language.")
+    sampling: SamplingSettings = Field(default_factory=SamplingSettings, description="How samples are written.")
+    batch: int = Field(16, ge=1, description="Sequences that are scored at once.")
+
+
+class ModelVersionSettings(Settings):
+    """Where the model is registered."""
+
+    name: str = Field("corpusline", min_length=1, description="Name of the registered model in MLflow.")

@@ -1,0 +1,98 @@
+"""The folder of one training, and what is read out of it while it goes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from training.artifact import write_atomically
+from training.export import TOKENIZER_FILES
+from training.records import METRICS, TENSORBOARD, read_records
+from training.run_settings import DataSource, RunSettings, TrainingSettings
+
+# The names that training/train.py gives; importing it would import DeepSpeed into Dagster's process.
+REPORT, MODEL = "report.json", "model"
+CONFIGURATION = "configuration.json"
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A training's working folder. It is resumed, not renamed; the finished model is copied out of it."""
+
+    folder: Path
+
+    @property
+    def configuration(self) -> Path:
+        """The trainer's configuration file."""
+        return self.folder / CONFIGURATION
+
+    @property
+    def log(self) -> Path:
+        """Output of all ranks, of all times the training was started."""
+        return self.folder / "trainer.log"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard's event files."""
+        return self.folder / TENSORBOARD
+
+    @property
+    def finished(self) -> bool:
+        """Whether the trainer has written its report, its last file."""
+        return (self.folder / REPORT).is_file()
+
+    def report(self) -> dict[str, Any]:
+        """The trainer's final report (``training.train.Report``)."""
+        report: dict[str, Any] = json.loads((self.folder / REPORT).read_text(encoding="utf-8"))
+        return report
+
+    def records(self) -> list[dict[str, Any]]:
+        """The metrics written so far."""
+        return read_records(self.folder / METRICS)
+
+    def configure(
+        self, training: TrainingSettings, *, data: Mapping[str, Path], weights: Mapping[str, float], vocabulary: Path
+    ) -> RunSettings:
+        """Write the configuration file.
+
+        Args:
+            training: The training's settings.
+            data: Token shards by dump.
+            weights: Share of the samples by dump.
+            vocabulary: Folder of the tokenizer.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        settings = RunSettings(
+            training=training,
+            data=[DataSource(folder=str(folder), weight=weights[dump]) for dump, folder in data.items()],
+            vocabulary=str(vocabulary),
+            output=str(self.folder),
+        )
+        write_atomically(self.configuration, settings.model_dump_json(indent=1))
+        return settings
+
+    def copy_results(self, folder: Path) -> None:
+        """Copy the model and its record into an artifact."""
+        shutil.copytree(self.folder / MODEL, folder, dirs_exist_ok=True)
+        for name in (METRICS, REPORT):
+            shutil.copyfile(self.folder / name, folder / name)
+
+
+def loss_curves(records: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
+    """Points (step, nats a token) of the training and validation loss."""
+    return {
+        "training": [(record["step"], record["loss"]) for record in records if "loss" in record],
+        "validation": [
+            (record["step"], record["validation_loss"]) for record in records if "validation_loss" in record
+        ],
+    }
+
+
+def model_files(folder: Path) -> list[Path]:
+    """What of an artifact of language_model belongs to the Hugging Face folder."""
+    names = ("config.json", "generation_config.json", "model.safetensors", *TOKENIZER_FILES)
+    return [folder / name for name in names if (folder / name).is_file()]

@@ -1,0 +1,34 @@
+"""Proof that the exported folder computes what the trainer's own model does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from training.export import ExportError, load_model
+
+TOLERANCE = 1e-4
+TOKENS = 64
+
+
+@torch.no_grad()
+def verify_export(folder: Path) -> float:
+    """Largest difference between the logits of our model and of transformers', in float32, on random tokens.
+
+    Raises:
+        ExportError: If it is more than 1e-4.
+    """
+    ours = load_model(folder)
+    theirs = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False, dtype=torch.float32).eval()
+    length = min(TOKENS, ours.settings.context)
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(ours.settings.vocabulary_size, (2, length), generator=generator)
+    difference = float((ours(tokens) - theirs(tokens).logits).abs().max())
+    if not difference <= TOLERANCE:
+        raise ExportError(
+            f"{folder}: transformers' logits differ from the trainer's by {difference:.2e}, more than {TOLERANCE}; "
+            "this is a fault of the export, please report it with config.json"
+        )
+    return difference

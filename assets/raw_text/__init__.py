@@ -1,0 +1,1 @@
+"""Raw text: readers that turn a source's files into documents."""

@@ -1,0 +1,1 @@
+"""The vocabulary: trained on clean text, one for all languages of the mixture."""

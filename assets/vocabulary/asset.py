@@ -1,0 +1,69 @@
+"""The asset that trains the vocabulary on all dumps."""
+
+from pathlib import Path
+
+import dagster as dg
+import pyarrow.parquet as pq
+
+from assets.clean_text.errors import CleanTextError
+from assets.home import catalogue_path, outputs_folder
+from assets.launchpad import launchpad_schema
+from assets.lineage import artifact_metadata, upstream
+from assets.partitions import dumps
+from assets.raw_text.catalogue import load_catalogue
+from assets.vocabulary.errors import VocabularyError
+from assets.vocabulary.settings import VocabularySettings
+from assets.vocabulary.training import train_vocabulary
+from training.artifact import build_artifact
+
+CODE_VERSION = "1"
+
+
+@dg.asset(
+    deps=["clean_text"],
+    group_name="vocabulary",
+    kinds={"huggingface"},
+    code_version=CODE_VERSION,
+    config_schema=launchpad_schema(VocabularySettings),
+    description="One vocabulary for all languages of the mixture; its tokenizer.json opens in tokenizers and "
+    "transformers.",
+)
+def vocabulary(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    """Train on the clean text of every dump."""
+    settings = VocabularySettings.parse(context.op_config, origin="vocabulary")
+    catalogue = load_catalogue(catalogue_path())
+    clean = {dump: upstream(context, "clean_text", dump) for dump in dumps.get_partition_keys()}
+    weights = {dump: catalogue[dump].weight for dump in clean}
+
+    def produce(folder: Path) -> dict[str, int]:
+        folders = {dump: artifact.folder for dump, artifact in clean.items()}
+        return train_vocabulary(folders, weights=weights, settings=settings, out=folder).counts
+
+    try:
+        artifact = build_artifact(
+            outputs_folder("vocabulary"),
+            kind="vocabulary",
+            inputs={
+                "clean_text": [[dump, artifact.manifest.digest] for dump, artifact in clean.items()],
+                "weights": weights,
+            },
+            settings=settings.model_dump(mode="json"),
+            code_version=CODE_VERSION,
+            produce=produce,
+        )
+    except (VocabularyError, CleanTextError) as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    context.log.info(f"{'unchanged, reused' if artifact.reused else 'written to'} {artifact.folder}")
+    return dg.MaterializeResult(metadata=artifact_metadata(artifact) | {"fertility": _fertility_table(artifact.folder)})
+
+
+def _fertility_table(folder: Path) -> dg.TableMetadataValue:
+    table = pq.read_table(folder / "fertility.parquet")
+    records = [
+        {name: round(value, 3) if isinstance(value, float) else value for name, value in row.items()}
+        for row in table.to_pylist()
+    ]
+    return dg.MetadataValue.table(
+        [dg.TableRecord(record) for record in records],
+        schema=dg.TableSchema([dg.TableColumn(field.name, str(field.type)) for field in table.schema]),
+    )

@@ -1,0 +1,104 @@
+"""Trains a vocabulary on a deterministic sample of clean text, and measures how it cuts each source.
+
+Written to the output folder: ``tokenizer.json`` and ``tokenizer_config.json``, which tokenizers and transformers open,
+and ``fertility.parquet`` (``assets.vocabulary.fertility``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from assets.vocabulary.errors import VocabularyError
+from assets.vocabulary.fertility import FertilityRow, measure_fertility, write_fertility
+from assets.vocabulary.kinds import special_tokens, untrained
+from assets.vocabulary.sampling import DumpSize, measure, sample
+from assets.vocabulary.settings import VocabularySettings
+from assets.vocabulary.tokenizer import TOKENIZER, open_vocabulary, tokenizer_configuration
+
+BYTES = 256
+FERTILITY_BYTES = 2 << 20
+
+
+@dataclass(frozen=True)
+class VocabularyReport:
+    """A trained vocabulary.
+
+    Attributes:
+        size: Entries.
+        documents: Documents of the sample.
+        sample_bytes: UTF-8 bytes of the sample.
+        fertility: How it cuts each source.
+    """
+
+    size: int
+    documents: int
+    sample_bytes: int
+    fertility: tuple[FertilityRow, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The numbers for a manifest."""
+        return {"size": self.size, "documents": self.documents, "sample_bytes": self.sample_bytes}
+
+
+def train_vocabulary(
+    documents: Mapping[str, Path], *, weights: Mapping[str, float], settings: VocabularySettings, out: Path
+) -> VocabularyReport:
+    """Train on the dumps' clean documents; see the module's description.
+
+    Memory is bounded by a batch of documents and the different pieces of text that are counted.
+
+    Args:
+        documents: Folder of ``documents-*.parquet`` by dump.
+        weights: Share of the sample by dump; a dump smaller than its share is taken whole.
+        settings: Kind and size.
+        out: Empty folder.
+
+    Raises:
+        VocabularyError: If there is no text, or it supports fewer entries than asked for.
+    """
+    smallest = len(special_tokens(settings)) + (BYTES if settings.kind == "byte_bpe" else 1)
+    if settings.size < smallest:
+        raise VocabularyError(f"'size' = {settings.size}: a vocabulary of kind {settings.kind} has at least {smallest}")
+    sizes = {dump: measure(folder) for dump, folder in documents.items()}
+    limits = {dump: int(settings.sample_bytes * weights[dump] / sum(weights.values())) for dump in documents}
+    taken = {"documents": 0, "bytes": 0}
+
+    def texts() -> Iterator[str]:
+        for dump, size in sizes.items():
+            for document in sample(size, limits[dump]):
+                taken["documents"] += 1
+                taken["bytes"] += len(document.text.encode())
+                yield document.text
+
+    tokenizer, trainer = untrained(settings)
+    tokenizer.train_from_iterator(texts(), trainer)
+    if not taken["documents"]:
+        raise VocabularyError(
+            f"there is no text to train a vocabulary on in {', '.join(documents)}; the ledger of clean_text says why"
+        )
+    size = tokenizer.get_vocab_size()
+    if settings.kind == "byte_bpe" and size < settings.size:
+        raise VocabularyError(
+            f"'size' = {settings.size} is more than the text supports: its {taken['bytes']:,} bytes have {size} "
+            f"entries with 'minimum_frequency' = {settings.minimum_frequency}; lower 'size' to {size} or add text"
+        )
+    tokenizer.save(str(out / TOKENIZER), pretty=False)
+    (out / "tokenizer_config.json").write_text(
+        json.dumps(tokenizer_configuration(settings.kind), indent=2, sort_keys=True) + "\n", encoding="utf-8"
+    )
+    fertility = _fertility(sizes, limits, out)
+    write_fertility(fertility, out / "fertility.parquet")
+    return VocabularyReport(size, taken["documents"], taken["bytes"], tuple(fertility))
+
+
+def _fertility(sizes: Mapping[str, DumpSize], limits: Mapping[str, int], vocabulary: Path) -> list[FertilityRow]:
+    opened = open_vocabulary(vocabulary)
+    return [
+        row
+        for dump, size in sizes.items()
+        for row in measure_fertility(opened, sample(size, min(limits[dump], FERTILITY_BYTES)), dump=dump)
+    ]

@@ -1,0 +1,116 @@
+"""Checkpoints: DeepSpeed's own files, and our record of what they are, written last.
+
+Layout: ``checkpoints/step-0000000250/`` with DeepSpeed's files for every rank and ``checkpoint.json``: step, samples
+seen, ranks, the run's fingerprint, and size and SHA-256 of each file. A folder without it, or with a file that does
+not match it, is not resumed from. Sample order is a pure function of the step and training draws no other random
+number, so step and weights are the whole state.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import deepspeed.comm as dist
+
+from training.artifact import FileEntry, file_sha256, write_atomically
+
+RECORD = "checkpoint.json"
+FOLDER = "checkpoints"
+FORMAT = 1
+
+log = logging.getLogger(__name__)
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint does not fit this run; the message names it and the remedy."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The record of a complete checkpoint.
+
+    Attributes:
+        step: Optimizer steps done.
+        samples: Samples seen.
+        ranks: Ranks that wrote it; DeepSpeed's files fit as many only.
+        fingerprint: Of the settings and data of the run.
+        files: What it is made of.
+    """
+
+    step: int
+    samples: int
+    ranks: int
+    fingerprint: str
+    files: tuple[FileEntry, ...]
+
+
+def save_checkpoint(engine: Any, run: Path, *, step: int, samples: int, fingerprint: str, keep: int) -> None:
+    """Write a checkpoint by all ranks together, then remove all but the newest ``keep``."""
+    folder = run / FOLDER
+    tag = f"step-{step:010d}"
+    first = dist.get_rank() == 0
+    if first:
+        # An unfinished one of a killed run.
+        shutil.rmtree(folder / tag, ignore_errors=True)
+    dist.barrier()
+    engine.save_checkpoint(str(folder), tag=tag, save_latest=False)
+    dist.barrier()
+    if first:
+        files = tuple(
+            FileEntry(path.relative_to(folder / tag).as_posix(), path.stat().st_size, file_sha256(path))
+            for path in sorted((folder / tag).rglob("*"))
+            if path.is_file()
+        )
+        record = Checkpoint(step, samples, dist.get_world_size(), fingerprint, files)
+        write_atomically(folder / tag / RECORD, json.dumps({"format": FORMAT} | asdict(record), indent=1))
+        complete = [path.parent for path in sorted(folder.glob(f"step-*/{RECORD}"))]
+        for old in complete[:-keep]:
+            # The record goes first: what is left of a killed removal is no checkpoint.
+            (old / RECORD).unlink()
+            shutil.rmtree(old)
+    dist.barrier()
+
+
+def newest_checkpoint(run: Path) -> tuple[Path, Checkpoint] | None:
+    """The newest checkpoint whose files are all as its record says; a damaged one is named in the log and left out."""
+    for path in sorted((run / FOLDER).glob(f"step-*/{RECORD}"), reverse=True):
+        try:
+            fields = json.loads(path.read_text(encoding="utf-8"))
+            if fields.pop("format") != FORMAT:
+                raise ValueError("unknown format")
+            fields["files"] = tuple(FileEntry(**entry) for entry in fields["files"])
+            checkpoint = Checkpoint(**fields)
+            for entry in checkpoint.files:
+                file = path.parent / entry.path
+                if not file.is_file() or file.stat().st_size != entry.size or file_sha256(file) != entry.sha256:
+                    raise ValueError(f"{entry.path} is missing or damaged")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.warning("checkpoint %s is not used: %s", path.parent, error)
+            continue
+        return path.parent, checkpoint
+    return None
+
+
+def load_checkpoint(engine: Any, folder: Path, checkpoint: Checkpoint, *, fingerprint: str) -> None:
+    """Put weights and optimizer states back.
+
+    Raises:
+        CheckpointError: If it is of another run, or of another number of ranks.
+    """
+    if checkpoint.fingerprint != fingerprint:
+        raise CheckpointError(
+            f"{folder} belongs to a training with other settings or data; name another 'output' folder for this one"
+        )
+    if checkpoint.ranks != dist.get_world_size():
+        raise CheckpointError(
+            f"{folder} was written by {checkpoint.ranks} rank(s) and this run has {dist.get_world_size()}; "
+            f"start {checkpoint.ranks}, or name another 'output' folder"
+        )
+    loaded, _ = engine.load_checkpoint(str(folder.parent), tag=folder.name)
+    if loaded is None:
+        raise CheckpointError(f"DeepSpeed could not load {folder}; remove it to go on from an earlier one")

@@ -1,0 +1,94 @@
+"""Everything about a training that can be known to be wrong before it starts; needs no DeepSpeed and no accelerator."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from training.artifact import file_sha256, fingerprint
+from training.loader import check_same_vocabulary, sample_order
+from training.model import parameter_count
+from training.run_settings import RunSettings, TrainingSettings
+from training.settings import SettingsError
+from training.shards import ShardError, Shards, open_shards
+
+# DeepSpeed's checkpoint: weights in bfloat16, and float32 masters and two moments of AdamW.
+CHECKPOINT_BYTES_PER_PARAMETER = 14
+
+
+def check_run(settings: RunSettings, *, ranks: int) -> tuple[TrainingSettings, list[Shards]]:
+    """Open the data and check that this training can be done with it on that many ranks.
+
+    Returns:
+        The settings with the vocabulary's size filled in, and the shards in the order of ``settings.data``.
+
+    Raises:
+        SettingsError, ShardError, SampleOrderError: Naming the folder or key that is wrong.
+    """
+    training, sources = open_data(settings)
+    training.gradient_accumulation(ranks)
+    weights = [source.weight for source in settings.data]
+    sample_order(sources, weights, context=training.model.context, seed=training.seed)
+    output = Path(settings.output)
+    output.mkdir(parents=True, exist_ok=True)
+    check_disk(output, training)
+    return training, sources
+
+
+def open_data(settings: RunSettings) -> tuple[TrainingSettings, list[Shards]]:
+    """Open the shards and check everything about them before anything is computed.
+
+    Returns:
+        The settings with the vocabulary's size filled in, and the shards in the order of ``settings.data``.
+
+    Raises:
+        SettingsError, ShardError: Naming the folder or key that is wrong.
+    """
+    vocabulary = Path(settings.vocabulary) / "tokenizer.json"
+    if not vocabulary.is_file():
+        raise SettingsError(f"'vocabulary': there is no {vocabulary}")
+    sources = [open_shards(Path(s.folder), vocabulary_hash=file_sha256(vocabulary)) for s in settings.data]
+    check_same_vocabulary(sources)
+    if not any(source.validation.document_count for source in sources):
+        raise ShardError("no source has a validation document; give token_shards a larger validation_share")
+    size = sources[0].vocabulary_size
+    model = settings.training.model
+    if model.vocabulary_size not in (0, size):
+        raise SettingsError(f"'model.vocabulary_size' = {model.vocabulary_size}, but the shards have {size}; write 0")
+    filled = model.model_copy(update={"vocabulary_size": size})
+    return settings.training.model_copy(update={"model": filled}), sources
+
+
+def run_fingerprint(settings: TrainingSettings, sources: list[Shards], weights: list[float]) -> str:
+    """What must be the same for a checkpoint to be gone on from: what is computed, not how it is spread or reported."""
+    what = settings.model_dump(
+        mode="json",
+        exclude={
+            "parallel": {"micro_batch", "compile", "activation_checkpointing", "offload_optimizer"},
+            "log_every": True,
+            "validate_every": True,
+            "validation_documents": True,
+            "checkpoint_every": True,
+            "keep_checkpoints": True,
+        },
+    )
+    data = [
+        [source.vocabulary_hash, weight, [file.sha256 for file in source.train.files]]
+        for source, weight in zip(sources, weights, strict=True)
+    ]
+    return fingerprint({"training": what, "data": data})
+
+
+def check_disk(run: Path, settings: TrainingSettings) -> None:
+    """Refuse to start when the checkpoints will not fit.
+
+    Raises:
+        SettingsError: With the space needed and free.
+    """
+    needed = parameter_count(settings.model) * CHECKPOINT_BYTES_PER_PARAMETER * (settings.keep_checkpoints + 1)
+    free = shutil.disk_usage(run).free
+    if needed > free:
+        raise SettingsError(
+            f"checkpoints need about {needed / 1e9:.1f} GB and the disk of {run} has {free / 1e9:.1f} GB free; "
+            "free some, lower 'keep_checkpoints', or name another 'output'"
+        )

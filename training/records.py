@@ -1,0 +1,126 @@
+"""What a training tells while it goes: metrics.jsonl, TensorBoard events, a progress bar, and log lines in Dagster.
+
+``metrics.jsonl`` has one JSON object a line with ``step``, ``time`` (seconds since 1970) and numbers, nested by source
+where there is one for each. It is what everybody else reads, so a resumed run takes away the lines after its step.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tqdm import tqdm
+
+from training.artifact import write_atomically
+
+METRICS = "metrics.jsonl"
+TENSORBOARD = "tensorboard"
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The complete lines of a metrics file; none if it is not there yet."""
+    if not path.is_file():
+        return []
+    text = path.read_text(encoding="utf-8")
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+class Recorder:
+    """Writes the records of the first rank; the recorders of other ranks do nothing."""
+
+    def __init__(self, run: Path, *, steps: int, first_step: int, is_first_rank: bool) -> None:
+        """Begin after ``first_step`` steps, in a folder that may hold the records of an earlier part."""
+        self._path = run / METRICS
+        self._enabled = is_first_rank
+        self._events: Any = None
+        self._pipes: Any = None
+        self._bar: Any = None
+        if not is_first_rank:
+            return
+        kept = [record for record in read_records(self._path) if record["step"] <= first_step]
+        write_atomically(self._path, "".join(json.dumps(record) + "\n" for record in kept))
+        self._file = self._path.open("a", encoding="utf-8")
+        self._events = _tensorboard(run / TENSORBOARD, first_step)
+        self._pipes = _dagster_pipes()
+        # A log file gets a line now and then instead of one that is drawn over.
+        slow = not sys.stderr.isatty()
+        self._bar = tqdm(
+            total=steps,
+            initial=first_step,
+            desc="training",
+            unit="step",
+            mininterval=10.0 if slow else 0.2,
+            dynamic_ncols=not slow,
+        )
+
+    def advance(self, shown: Mapping[str, str]) -> None:
+        """One step is done."""
+        if self._enabled:
+            self._bar.set_postfix(shown, refresh=False)
+            self._bar.update()
+
+    def write(self, step: int, values: Mapping[str, Any]) -> None:
+        """Keep numbers, possibly nested by name, of a step."""
+        if not self._enabled:
+            return
+        self._file.write(json.dumps({"step": step, "time": time.time(), **values}, allow_nan=False) + "\n")
+        self._file.flush()
+        if self._events is not None:
+            for name, value in _flat(values).items():
+                self._events.add_scalar(name, value, step)
+            self._events.flush()
+
+    def say(self, message: str) -> None:
+        """A line for people: over the progress bar, and in the Dagster run if there is one."""
+        if not self._enabled:
+            return
+        self._bar.write(message, file=sys.stderr)
+        if self._pipes is not None:
+            self._pipes.log.info(message)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._enabled:
+            return
+        self._bar.close()
+        self._file.close()
+        if self._events is not None:
+            self._events.close()
+        if self._pipes is not None:
+            self._pipes.close(error if isinstance(error, Exception) else None)
+
+
+def _tensorboard(folder: Path, first_step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder), purge_step=first_step + 1)
+
+
+def _dagster_pipes() -> Any:
+    if "DAGSTER_PIPES_CONTEXT" not in os.environ:
+        return None
+    from dagster_pipes import open_dagster_pipes
+
+    return open_dagster_pipes()
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    flat: dict[str, float] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}/")
+        else:
+            flat[prefix + name] = value
+    return flat

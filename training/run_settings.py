@@ -1,0 +1,137 @@
+"""What a training run is: the file that ``training/train.py --config`` reads, in YAML or JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self
+
+import yaml
+from pydantic import Field, model_validator
+
+from training.model import ModelSettings
+from training.settings import Settings, SettingsError
+
+
+class OptimizerSettings(Settings):
+    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101): how weights follow their gradients."""
+
+    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate.")
+    beta1: float = Field(0.9, ge=0, lt=1, description="Decay of the mean of gradients.")
+    beta2: float = Field(0.95, ge=0, lt=1, description="Decay of the mean of squared gradients.")
+    epsilon: float = Field(1e-8, gt=0, description="Added to the root of the mean of squared gradients.")
+    weight_decay: float = Field(0.1, ge=0, description="Decoupled weight decay of matrices; vectors have none.")
+    gradient_clipping: float = Field(1.0, ge=0, description="Largest norm of all gradients together; 0 is no limit.")
+
+
+class ScheduleSettings(Settings):
+    """The learning rate over the steps, as a share of its peak."""
+
+    shape: Literal["linear", "cosine", "warmup_stable_decay", "constant"] = Field(
+        "cosine", description="How it falls after the warm-up."
+    )
+    warmup: float = Field(0.02, ge=0, le=1, description="Share of the steps in which it rises linearly from 0.")
+    decay: float = Field(0.2, ge=0, le=1, description="warmup_stable_decay: share of the steps in which it falls.")
+    final: float = Field(0.1, ge=0, le=1, description="What is left of the peak at the last step.")
+
+
+class ParallelSettings(Settings):
+    """How DeepSpeed spreads the work."""
+
+    zero_stage: Literal[0, 1, 2, 3] = Field(
+        1, description="What ZeRO shards over the ranks: 1 optimizer states, 2 gradients too, 3 weights too."
+    )
+    offload_optimizer: bool = Field(False, description="Keep optimizer states in the host's memory (stages 1 to 3).")
+    micro_batch: int = Field(16, ge=1, description="Sequences a rank works on at once.")
+    activation_checkpointing: bool = Field(
+        False, description="Compute activations again in the backward pass instead of keeping them."
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="Of weights and activations; masters and optimizer states are float32. auto is bfloat16 where the "
+        "hardware multiplies it.",
+    )
+    compile: bool = Field(True, description="torch.compile: slower to start, faster to run; needs a C++ compiler.")
+
+
+class TrainingSettings(Settings):
+    """Everything about a training but where its data lies."""
+
+    model: ModelSettings = Field(default_factory=ModelSettings, description="Shape of the model.")
+    optimizer: OptimizerSettings = Field(default_factory=OptimizerSettings, description="The optimizer.")
+    schedule: ScheduleSettings = Field(default_factory=ScheduleSettings, description="The learning rate over time.")
+    parallel: ParallelSettings = Field(default_factory=ParallelSettings, description="DeepSpeed's part.")
+    steps: int = Field(1000, ge=1, description="Optimizer steps.")
+    batch: int = Field(16, ge=1, description="Sequences of a step, over all ranks and micro-batches.")
+    seed: int = Field(0, ge=0, description="Of initial weights and sample order.")
+    log_every: int = Field(10, ge=1, description="Steps between two records of loss and speed.")
+    validate_every: int = Field(250, ge=1, description="Steps between two validations; the last step has one too.")
+    validation_documents: int = Field(
+        64, ge=1, description="Documents of each source in a validation while training; the evaluation takes all."
+    )
+    checkpoint_every: int = Field(250, ge=1, description="Steps between two checkpoints.")
+    keep_checkpoints: int = Field(2, ge=1, description="Newest checkpoints kept.")
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that are trained on in all."""
+        return self.steps * self.batch * self.model.context
+
+    def gradient_accumulation(self, ranks: int) -> int:
+        """Micro-batches of a step on each of that many ranks.
+
+        Raises:
+            SettingsError: If the batch cannot be divided so.
+        """
+        at_once = self.parallel.micro_batch * ranks
+        if self.batch % at_once:
+            raise SettingsError(
+                f"batch {self.batch} is no multiple of micro_batch {self.parallel.micro_batch} times {ranks} rank(s) = "
+                f"{at_once}: change one of them"
+            )
+        return self.batch // at_once
+
+
+class DataSource(Settings):
+    """A dump's token shards and its share of the samples."""
+
+    folder: str = Field(description="Folder of token shards.")
+    weight: float = Field(1.0, gt=0, description="Share of the samples, relative to the other sources.")
+
+
+class RunSettings(Settings):
+    """A training run: settings, data, and the folder it works in."""
+
+    training: TrainingSettings = Field(default_factory=TrainingSettings, description="The training's settings.")
+    data: list[DataSource] = Field(min_length=1, description="Token shards by source.")
+    vocabulary: str = Field(description="Folder with the tokenizer.json that the shards were encoded with.")
+    output: str = Field(description="Folder for checkpoints, metrics and the model; a run that is there is resumed.")
+
+    @model_validator(mode="after")
+    def _sources_differ(self) -> Self:
+        folders = [source.folder for source in self.data]
+        if len(set(folders)) != len(folders):
+            raise ValueError("'data' names a folder twice: raise its weight instead")
+        return self
+
+
+def load_run_settings(path: Path) -> RunSettings:
+    """Read a run file; relative folders in it start from the file's own.
+
+    Raises:
+        SettingsError: If the file cannot be read or a key is wrong.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path} cannot be read as YAML or JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path}: write the keys training, data, vocabulary and output")
+    settings = RunSettings.parse(content, origin=str(path))
+    here = path.absolute().parent
+    return settings.model_copy(
+        update={
+            "data": [source.model_copy(update={"folder": str(here / source.folder)}) for source in settings.data],
+            "vocabulary": str(here / settings.vocabulary),
+            "output": str(here / settings.output),
+        }
+    )

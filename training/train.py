@@ -1,0 +1,379 @@
+"""The program that runs on every rank: ``deepspeed training/train.py --config run.yaml``.
+
+Needs token shards, their vocabulary and a configuration (``training.run_settings.RunSettings``); neither Dagster nor
+MLflow. Writes to the output folder: ``metrics.jsonl``, ``tensorboard/``, ``checkpoints/``, and at the end ``model/``
+(opens in transformers) and ``report.json``, last. Started again it goes on from its newest checkpoint.
+
+Exit codes: 0 done; 2 the settings or the data are wrong; 75 stopped by SIGTERM or SIGINT after a checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import logging
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+# Started as a file, Python looks for modules in this folder; without an installation they are found from above it.
+if sys.path and Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import deepspeed
+import torch
+from deepspeed.accelerator import get_accelerator
+
+from training.artifact import write_atomically
+from training.checkpoint import CheckpointError, load_checkpoint, newest_checkpoint, save_checkpoint
+from training.engine import build_engine, precision
+from training.export import export_model, full_weights
+from training.loader import Prefetch, WindowLoader, sample_order
+from training.model import parameter_count, training_flops_per_token
+from training.preflight import check_run, run_fingerprint
+from training.records import Recorder
+from training.run_settings import TrainingSettings, load_run_settings
+from training.sample_order import SampleOrderError
+from training.schedule import learning_rate_share
+from training.scoring import Score, score_documents
+from training.settings import SettingsError
+from training.shards import ShardError, Shards
+
+WRONG_INPUT, STOPPED = 2, 75
+REPORT, MODEL, LOCK, RUN = "report.json", "model", ".lock", "run.json"
+
+log = logging.getLogger("training")
+
+
+class DivergedError(RuntimeError):
+    """The loss is no finite number any more; the message says what to change."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The end of a training, as ``report.json`` holds it.
+
+    Attributes:
+        steps: Optimizer steps.
+        tokens: Tokens trained on.
+        parameters: Of the model.
+        ranks: Processes.
+        precision: Type of weights and activations.
+        seconds: Spent on steps in the last run of the program, without validation and checkpoints.
+        tokens_per_second: Of all ranks, over those seconds and steps, the first ten left out.
+        model_flops_per_second: By the model's own operations, recomputation not counted.
+        train_loss: Mean of the last record, nats a token.
+        validation: Loss and bits a byte by source after the last step, over the first documents of each.
+        epochs: Passes over each source's training tokens.
+        fingerprint: Of settings and data.
+    """
+
+    steps: int
+    tokens: int
+    parameters: int
+    ranks: int
+    precision: str
+    seconds: float
+    tokens_per_second: float
+    model_flops_per_second: float
+    train_loss: float
+    validation: dict[str, dict[str, float]]
+    epochs: dict[str, float]
+    fingerprint: str
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Hold the run's folder, so that no second training writes to it.
+
+    Raises:
+        SettingsError: If another one does.
+    """
+    with (run / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SettingsError(f"another training is at work in {run}; wait for it or stop it") from None
+        yield
+
+
+class StopSignal:
+    """Remembers SIGTERM and SIGINT, and lets all ranks agree on it."""
+
+    def __init__(self) -> None:
+        self.received = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._receive)
+
+    def _receive(self, number: int, frame: Any) -> None:
+        self.received = True
+
+    def agreed(self, ranks: int, device: torch.device) -> bool:
+        """Whether any rank was asked to stop; called by all together."""
+        if ranks == 1:
+            return self.received
+        flag = torch.tensor([float(self.received)], device=device)
+        torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
+        return bool(flag.item())
+
+
+class Training:
+    """One training on this rank, from its newest checkpoint to its last step."""
+
+    def __init__(
+        self, settings: TrainingSettings, sources: list[Shards], weights: list[float], run: Path, vocabulary: Path
+    ) -> None:
+        self.settings, self.sources, self.run, self.vocabulary = settings, sources, run, vocabulary
+        self.rank, self.ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
+        self.device = torch.device(get_accelerator().current_device_name())
+        self.fingerprint = run_fingerprint(settings, sources, weights)
+        context = settings.model.context
+        self.order = sample_order(sources, weights, context=context, seed=settings.seed)
+        self.loader = WindowLoader(sources, self.order, context)
+        self.accumulation = settings.gradient_accumulation(self.ranks)
+        self.stop = StopSignal()
+        self.engine = build_engine(settings, self.ranks)
+        self.step = 0
+        self.step_seconds = 0.0
+        self.timed_steps = 0
+        self.last_loss = math.nan
+        self.validation: dict[str, dict[str, float]] = {}
+        found = newest_checkpoint(run)
+        if found:
+            folder, checkpoint = found
+            load_checkpoint(self.engine, folder, checkpoint, fingerprint=self.fingerprint)
+            self.step = checkpoint.step
+
+    def requests(self) -> Iterator[tuple[int, int]]:
+        """First sample and count of each of this rank's micro-batches, in order."""
+        size = self.settings.parallel.micro_batch
+        for step in range(self.step, self.settings.steps):
+            for micro_batch in range(self.accumulation):
+                yield step * self.settings.batch + (micro_batch * self.ranks + self.rank) * size, size
+
+    def train(self, recorder: Recorder) -> bool:
+        """Do the steps that are left; False if stopped by a signal, after a checkpoint.
+
+        Raises:
+            DivergedError: If the loss becomes infinite or no number.
+        """
+        settings = self.settings
+        if self.step:
+            recorder.say(f"resumed from the checkpoint of step {self.step}")
+        pinned = self.device.type == "cuda"
+        losses = torch.zeros((), device=self.device)
+        since, waited, begin = self.step, 0.0, time.perf_counter()
+        first_step = self.step
+        with self.loader.prefetch(self.requests(), pin_memory=pinned) as batches:
+            while self.step < settings.steps:
+                losses += self._one_step(batches)
+                self.step += 1
+                last = self.step == settings.steps
+                recorder.advance({"loss": f"{self.last_loss:.3f}"})
+                if self.step % settings.log_every == 0 or last:
+                    mean = float(losses) / (self.step - since)
+                    elapsed = time.perf_counter() - begin
+                    self._record(recorder, mean, self.step - since, elapsed, batches.wait_seconds - waited)
+                    # The first ones compile.
+                    if since >= first_step + 10:
+                        self.step_seconds += elapsed
+                        self.timed_steps += self.step - since
+                    losses.zero_()
+                    since, waited, begin = self.step, batches.wait_seconds, time.perf_counter()
+                pause = time.perf_counter()
+                if self.step % settings.validate_every == 0 or last:
+                    self.validate(recorder)
+                stop = self.stop.agreed(self.ranks, self.device)
+                if self.step % settings.checkpoint_every == 0 or last or stop:
+                    self.save()
+                begin += time.perf_counter() - pause
+                if stop and not last:
+                    recorder.say(f"stopped by a signal after step {self.step}; started again it goes on from there")
+                    return False
+        if not self.validation:
+            self.validate(recorder)
+        return True
+
+    def _one_step(self, batches: Prefetch) -> torch.Tensor:
+        share = learning_rate_share(self.step, steps=self.settings.steps, settings=self.settings.schedule)
+        for group in self.engine.optimizer.param_groups:
+            group["lr"] = self.settings.optimizer.learning_rate * share
+        total = torch.zeros((), device=self.device)
+        for _ in range(self.accumulation):
+            batch = next(batches)
+            loss = self.engine(
+                batch.tokens.to(self.device, non_blocking=True), batch.targets.to(self.device, non_blocking=True)
+            )
+            self.engine.backward(loss)
+            self.engine.step()
+            total += loss.detach().float()
+        return total / self.accumulation
+
+    def _record(self, recorder: Recorder, mean: float, steps: int, seconds: float, waited: float) -> None:
+        value = torch.tensor(mean, device=self.device)
+        if self.ranks > 1:
+            torch.distributed.all_reduce(value)
+            value /= self.ranks
+        self.last_loss = float(value)
+        norm = self.engine.get_global_grad_norm()
+        if not math.isfinite(self.last_loss):
+            raise DivergedError(
+                f"the loss is {self.last_loss} at step {self.step}: lower the learning rate or lengthen the warm-up; "
+                "the last checkpoint is from before, and is not gone on from with other settings"
+            )
+        tokens = steps * self.settings.batch * self.settings.model.context
+        speed = tokens / seconds
+        values = {
+            "loss": self.last_loss,
+            "learning_rate": self.engine.optimizer.param_groups[0]["lr"],
+            "tokens": self.step * self.settings.batch * self.settings.model.context,
+            "tokens_per_second": speed,
+            "model_flops_per_second": speed * training_flops_per_token(self.settings.model),
+            "data_wait_share": waited / seconds,
+            "epochs": self._epochs(),
+        }
+        if norm is not None and math.isfinite(float(norm)):
+            values["gradient_norm"] = float(norm)
+        if self.device.type == "cuda":
+            values["peak_memory_bytes"] = torch.cuda.max_memory_allocated()
+        recorder.write(self.step, values)
+        if (self.step // self.settings.log_every) % 10 == 0:
+            left = (self.settings.steps - self.step) * seconds / steps
+            recorder.say(
+                f"step {self.step}/{self.settings.steps}: loss {self.last_loss:.3f}, {speed:,.0f} tokens/s, "
+                f"{left / 60:.1f} min left"
+            )
+
+    def _epochs(self) -> dict[str, float]:
+        return {
+            source.dump: epochs
+            for source, epochs in zip(self.sources, self.order.epochs(self.step * self.settings.batch), strict=True)
+        }
+
+    def validate(self, recorder: Recorder) -> None:
+        """Score the first validation documents of each source."""
+        self.engine.module.eval()
+        scores: dict[str, Score] = {}
+        for source in self.sources:
+            count = min(self.settings.validation_documents, source.validation.document_count)
+            if count:
+                scores[source.dump] = score_documents(
+                    # Not compiled: shapes differ from batch to batch.
+                    self.engine.module.forward,
+                    [source.validation.document(number) for number in range(count)],
+                    context=self.settings.model.context,
+                    end_of_document=source.end_of_document,
+                    batch=self.settings.parallel.micro_batch,
+                    device=self.device,
+                    rank=self.rank,
+                    ranks=self.ranks,
+                )
+        self.engine.module.train()
+        self.validation = {
+            name: {"loss": score.loss, "bits_per_byte": score.bits_per_byte} for name, score in scores.items()
+        }
+        total = sum(scores.values(), Score(0.0, 0, 0, 0))
+        recorder.write(self.step, {"validation_loss": total.loss, "validation": self.validation})
+        shown = ", ".join(f"{name} {value['bits_per_byte']:.3f}" for name, value in self.validation.items())
+        recorder.say(f"step {self.step}/{self.settings.steps}: validation bits a byte: {shown}")
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        save_checkpoint(
+            self.engine,
+            self.run,
+            step=self.step,
+            samples=self.step * self.settings.batch,
+            fingerprint=self.fingerprint,
+            keep=self.settings.keep_checkpoints,
+        )
+
+    def finish(self) -> None:
+        """Export the model and write the report, last."""
+        weights = full_weights(self.engine.module, self.rank == 0)
+        if self.rank == 0:
+            export_model(
+                weights,
+                self.settings.model,
+                vocabulary=self.vocabulary,
+                end_of_document=self.sources[0].end_of_document,
+                folder=self.run / MODEL,
+            )
+            tokens_per_step = self.settings.batch * self.settings.model.context
+            speed = self.timed_steps * tokens_per_step / self.step_seconds if self.step_seconds else 0.0
+            report = Report(
+                steps=self.step,
+                tokens=self.step * tokens_per_step,
+                parameters=parameter_count(self.settings.model),
+                ranks=self.ranks,
+                precision=str(precision(self.settings.parallel)).removeprefix("torch."),
+                seconds=self.step_seconds,
+                tokens_per_second=speed,
+                model_flops_per_second=speed * training_flops_per_token(self.settings.model),
+                train_loss=self.last_loss if math.isfinite(self.last_loss) else 0.0,
+                validation=self.validation,
+                epochs=self._epochs(),
+                fingerprint=self.fingerprint,
+            )
+            write_atomically(self.run / REPORT, json.dumps(asdict(report), indent=1))
+        torch.distributed.barrier()
+
+
+def run_training(path: Path) -> int:
+    """Run the training of a configuration file on this rank; returns the exit code."""
+    settings = load_run_settings(path)
+    run = Path(settings.output)
+    rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    training_settings, sources = check_run(settings, ranks=ranks)
+    weights = [source.weight for source in settings.data]
+    with locked(run) if rank == 0 else _nothing():
+        deepspeed.init_distributed(dist_backend=get_accelerator().communication_backend_name(), verbose=False)
+        if get_accelerator().device_name() != "cpu":
+            get_accelerator().set_device(int(os.environ.get("LOCAL_RANK", 0)))
+        training = Training(training_settings, sources, weights, run, Path(settings.vocabulary))
+        if rank == 0:
+            write_atomically(run / RUN, settings.model_dump_json(indent=1))
+        with Recorder(
+            run, steps=training_settings.steps, first_step=training.step, is_first_rank=rank == 0
+        ) as recorder:
+            if not training.train(recorder):
+                return STOPPED
+            training.finish()
+            recorder.say(f"done: the model is in {run / MODEL}")
+    return 0
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+def main() -> int:
+    """Entry point of every rank."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, required=True, help="YAML or JSON file of RunSettings")
+    parser.add_argument("--local_rank", type=int, help="given by DeepSpeed's launcher")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+    try:
+        code = run_training(arguments.config)
+    except (SettingsError, ShardError, SampleOrderError, CheckpointError, DivergedError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return WRONG_INPUT
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
