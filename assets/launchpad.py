@@ -50,6 +50,8 @@ def _config_type(name: str, annotation: Any) -> Any:
     if annotation in (int, float, bool, str):
         return annotation
     if origin is Literal:
+        if all(isinstance(value, int) for value in arguments):
+            return int  # Dagster's enumerations hold strings only; the settings class checks the value.
         return dg.Enum(name.replace(".", "_"), [dg.EnumValue(value) for value in arguments])
     if origin in (typing.Union, types.UnionType) and type(None) in arguments:
         (inner,) = (argument for argument in arguments if argument is not type(None))

@@ -30,5 +30,6 @@ defs = dg.Definitions(
     jobs=[raw_to_model, text_stages],
     schedules=[weekly_retraining],
     sensors=[catalogue_changes],
-    executor=dg.multi_or_in_process_executor,
+    # Each step is a process of its own, forked from one that has imported everything: a step starts at once.
+    executor=dg.multiprocess_executor.configured({"start_method": {"forkserver": {}}}, name="process_a_step"),
 )

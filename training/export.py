@@ -40,6 +40,10 @@ _IN_BLOCK = {
 }
 
 
+# What Qwen3 may have otherwise and our model always has so.
+_FIXED = {"hidden_act": "silu", "attention_bias": False, "attention_dropout": 0.0, "use_sliding_window": False}
+
+
 class ExportError(RuntimeError):
     """A model folder is incomplete or not one of ours; the message names the file."""
 
@@ -64,19 +68,16 @@ def configuration(settings: ModelSettings, *, end_of_document: int) -> dict[str,
         "num_attention_heads": settings.heads,
         "num_key_value_heads": settings.key_value_heads,
         "head_dim": settings.head_size,
-        "hidden_act": "silu",
         "max_position_embeddings": settings.context,
         "initializer_range": settings.initial_std,
         "rms_norm_eps": settings.norm_epsilon,
         "rope_parameters": {"rope_type": "default", "rope_theta": settings.rope_base},
-        "attention_bias": False,
-        "attention_dropout": 0.0,
-        "use_sliding_window": False,
         "tie_word_embeddings": settings.tied_embedding,
         "bos_token_id": end_of_document,
         "eos_token_id": end_of_document,
         "pad_token_id": end_of_document,
         "dtype": "float32",
+        **_FIXED,
     }
 
 
@@ -124,6 +125,12 @@ def load_model(folder: Path) -> LanguageModel:
         values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         if values["model_type"] != "qwen3":
             raise ExportError(f"{folder / CONFIG}: model type {values['model_type']}, this program reads qwen3")
+        rotary = dict(values["rope_parameters"])
+        if rotary.get("rope_type", "default") != "default":
+            raise ExportError(f"{folder / CONFIG}: scaled rotary positions, which this program does not compute")
+        for key, known in _FIXED.items():
+            if values.get(key, known) != known:
+                raise ExportError(f"{folder / CONFIG}: {key} is {values[key]!r}; this program reads only {known!r}")
         settings = ModelSettings(
             vocabulary_size=values["vocab_size"],
             width=values["hidden_size"],
@@ -135,7 +142,7 @@ def load_model(folder: Path) -> LanguageModel:
             context=values["max_position_embeddings"],
             initial_std=values["initializer_range"],
             norm_epsilon=values["rms_norm_eps"],
-            rope_base=values["rope_parameters"]["rope_theta"],
+            rope_base=rotary["rope_theta"],
             tied_embedding=values["tie_word_embeddings"],
         )
         tensors = load_file(folder / WEIGHTS)

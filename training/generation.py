@@ -30,7 +30,9 @@ def sample(logits: Tensor, settings: SamplingSettings, generator: torch.Generato
     """One token id from logits float [vocabulary]. Top-p: Holtzman et al. 2020 (arXiv:1904.09751), section 3.1."""
     if settings.temperature == 0:
         return int(logits.argmax())
-    probabilities, ids = torch.softmax(logits.float().cpu() / settings.temperature, dim=-1).sort(descending=True)
+    # From the likeliest one down, so that no temperature is too small to divide by.
+    below = logits.double().cpu() - logits.max().item()
+    probabilities, ids = torch.softmax(below / settings.temperature, dim=-1).sort(descending=True)
     kept = probabilities.cumsum(0) - probabilities < settings.top_p
     if settings.top_k:
         kept[settings.top_k :] = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal, Self
 
@@ -108,7 +109,7 @@ class RunSettings(Settings):
 
     @model_validator(mode="after")
     def _sources_differ(self) -> Self:
-        folders = [source.folder for source in self.data]
+        folders = [os.path.normpath(source.folder) for source in self.data]
         if len(set(folders)) != len(folders):
             raise ValueError("'data' names a folder twice: raise its weight instead")
         return self

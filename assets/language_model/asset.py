@@ -260,6 +260,7 @@ def model_version(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Non
     return dg.MaterializeResult(
         metadata=artifact_metadata(artifact)
         | {
+            "name": settings.name,
             "version": registration.version,
             "champion": registration.champion,
             "reason": registration.reason,

@@ -19,6 +19,10 @@ VALIDATION_SET = "corpusline.validation_set"
 BITS_PER_BYTE = "corpusline.bits_per_byte"
 
 
+class RegistrationError(RuntimeError):
+    """The registry has no such version; the message says what to name instead."""
+
+
 @dataclass(frozen=True)
 class Registration:
     """A version in the registry.
@@ -101,13 +105,32 @@ def register(
         return Registration(version, better, reason)
 
 
-def champion_folder(client: MlflowClient, name: str, alias: str) -> Path | None:
-    """Folder of the version with that alias on this machine, or None."""
+def version_folder(client: MlflowClient, name: str, which: str) -> Path:
+    """Folder of a version: the one it was registered from if it is on this machine, else downloaded from the store.
+
+    Args:
+        client: Client of the tracking store.
+        name: Name of the registered model.
+        which: An alias, or a version's number.
+
+    Raises:
+        TrackingError: If the store does not answer.
+        RegistrationError: If there is no such version.
+    """
     with tracking_errors():
         try:
-            version = client.get_model_version_by_alias(name, alias)
-        except MlflowException:
-            return None
+            version = (
+                client.get_model_version(name, which)
+                if which.isdecimal()
+                else client.get_model_version_by_alias(name, which)
+            )
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+            raise RegistrationError(
+                f"no model '{name}' has the alias or version '{which}' in {tracking_uri()}, and there is no such "
+                "folder; run the job raw_to_model, or name another --model"
+            ) from None
     folder = Path(version.tags.get(FOLDER, ""))
     if folder.is_absolute() and (folder / "config.json").is_file():
         return folder

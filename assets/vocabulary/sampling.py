@@ -56,8 +56,8 @@ def measure(folder: Path) -> DumpSize:
 def sample(dump: DumpSize, limit: int) -> Iterator[SampledDocument]:
     """At most ``limit`` UTF-8 bytes of a dump's text, in the documents' order.
 
-    All of a dump that is not larger; else documents by the lowest hashes, those of the last hash in the documents' order
-    and the last one cut between two characters, so that a smaller sample is a part of a larger one.
+    All of a dump that is not larger; else documents by the lowest hashes, the last one cut between two characters, so
+    that a smaller sample is a part of a larger one. Documents of the same hash are taken in their order.
     """
     totals = np.cumsum(dump.bin_bytes)
     last_bin = int(np.searchsorted(totals, limit))

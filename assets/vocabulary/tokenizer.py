@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
+from assets.vocabulary.batches import pieces
 from assets.vocabulary.errors import VocabularyError
 from training.artifact import file_sha256
 
 END_OF_DOCUMENT = "<|endoftext|>"
 UNKNOWN = "<|unknown|>"
 TOKENIZER = "tokenizer.json"
+
+# Encoding takes memory a character; a book on one line end after the other is encoded in parts.
+LONGEST_PIECE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,9 @@ class Vocabulary:
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text. A special token's name in a text is text like any other and gets ordinary ids."""
-        return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+        cut = [list(pieces(text, LONGEST_PIECE)) for text in texts]
+        encoded = iter(self.tokenizer.encode_batch_fast(list(chain.from_iterable(cut)), add_special_tokens=False))
+        return [[token for encoding in islice(encoded, len(parts)) for token in encoding.ids] for parts in cut]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids; special tokens are left out."""

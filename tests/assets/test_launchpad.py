@@ -17,6 +17,7 @@ class Outer(Settings):
 
     size: int = Field(description="How large.")
     kind: Literal["left", "right"] = "left"
+    stage: Literal[0, 1] = 1
     limit: float | None = None
     names: list[str] = Field(default_factory=lambda: ["文"])
     prompts: dict[str, list[str]] = Field(default_factory=dict)
@@ -36,7 +37,7 @@ def show_job() -> None:
 
 
 def test_defaults_nested_settings_and_choices_reach_the_settings_class() -> None:
-    config = {"size": 3, "kind": "right", "limit": 0.5, "prompts": {"zh": ["从前"]}, "inner": {"rate": 1.0}}
+    config = {"size": 3, "kind": "right", "stage": 0, "limit": 0.5, "prompts": {"zh": ["从前"]}, "inner": {"rate": 1.0}}
     assert show_job.execute_in_process(run_config={"ops": {"show": {"config": config}}}).success
     assert show_job.execute_in_process(run_config={"ops": {"show": {"config": {"size": 3}}}}).success
 

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assets.token_shards.encoding import TokenShardReport, encode_dump
+from assets.token_shards.errors import TokenShardError
+from assets.token_shards.settings import TokenShardSettings
+from assets.vocabulary.errors import VocabularyError
+from assets.vocabulary.tokenizer import open_vocabulary
+from tests.assets.vocabulary.documents import CHINESE, ENGLISH, OTHERS, document_id, train, write_documents
+from training.shards import SPLITS, Document, Shards, SplitName, open_shards
+
+TEXTS = [*ENGLISH, *CHINESE, *OTHERS]
+
+
+def encode(
+    folder: Path,
+    vocabulary: Path,
+    texts: Sequence[str],
+    *,
+    dump: str = "tales",
+    rows_per_group: int = 3,
+    files: int = 1,
+    settings: TokenShardSettings | None = None,
+) -> tuple[TokenShardReport, Shards]:
+    documents = write_documents(
+        folder / dump / "documents", texts, dump=dump, rows_per_group=rows_per_group, files=files
+    )
+    out = folder / dump / "shards"
+    out.mkdir()
+    report = encode_dump(
+        documents,
+        vocabulary,
+        dump=dump,
+        language="en",
+        source="house",
+        settings=settings or TokenShardSettings(validation_share=0.3),
+        out=out,
+    )
+    return report, open_shards(out, vocabulary_hash=open_vocabulary(vocabulary).sha256)
+
+
+def by_id(shards: Shards) -> dict[str, Document]:
+    return {document.doc_id: document for split in SPLITS for document in shards.split(split).iterate()}
+
+
+def ids(shards: Shards, split: SplitName) -> set[str]:
+    return {document.doc_id for document in shards.split(split).iterate()}
+
+
+def test_every_document_is_there_once_and_decodes_to_its_text(tmp_path: Path, vocabulary: Path) -> None:
+    _, shards = encode(tmp_path, vocabulary, TEXTS)
+    opened = open_vocabulary(vocabulary)
+    assert shards.train.document_count + shards.validation.document_count == len(TEXTS)
+    found = by_id(shards)
+    for number, text in enumerate(TEXTS):
+        document = found[document_id("tales", number)]
+        assert document.ids[-1] == opened.end_of_document
+        assert opened.decode(document.ids[:-1].tolist()) == text
+        assert document.bytes == len(text.encode())
+    for split in SPLITS:
+        shards.split(split).verify()
+
+
+@settings(max_examples=40, deadline=None)
+@given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=30), min_size=1, max_size=9))
+def test_any_text_comes_back_exactly(
+    tmp_path_factory: pytest.TempPathFactory, vocabulary: Path, texts: list[str]
+) -> None:
+    # English is there because no split may be empty.
+    _, shards = encode(tmp_path_factory.mktemp("any"), vocabulary, [*ENGLISH, *texts])
+    opened, found = open_vocabulary(vocabulary), by_id(shards)
+    decoded = [opened.decode(found[document_id("tales", len(ENGLISH) + n)].ids.tolist()) for n in range(len(texts))]
+    assert decoded == texts
+
+
+def test_the_report_and_the_description_agree(tmp_path: Path, vocabulary: Path) -> None:
+    report, shards = encode(tmp_path, vocabulary, TEXTS)
+    counts = report.counts
+    assert list(counts) == [f"{split}_{what}" for split in SPLITS for what in ("documents", "tokens", "bytes")]
+    for split in SPLITS:
+        held = shards.split(split)
+        assert counts[f"{split}_documents"] == held.document_count == len(list(held.iterate()))
+        assert counts[f"{split}_tokens"] == held.token_count
+        assert counts[f"{split}_bytes"] == held.byte_count
+    assert counts["train_bytes"] + counts["validation_bytes"] == sum(len(text.encode()) for text in TEXTS)
+    opened = open_vocabulary(vocabulary)
+    assert (shards.vocabulary_size, shards.end_of_document) == (opened.size, opened.end_of_document)
+    assert (shards.dump, shards.source, shards.language) == ("tales", "house", "en")
+
+
+def test_documents_keep_their_order(tmp_path: Path, vocabulary: Path) -> None:
+    _, shards = encode(tmp_path, vocabulary, TEXTS, files=2)
+    order = {document_id("tales", number): number for number in range(len(TEXTS))}
+    for split in SPLITS:
+        numbers = [order[document.doc_id] for document in shards.split(split).iterate()]
+        assert numbers == sorted(numbers)
+
+
+def test_two_runs_give_the_same_bytes_whatever_the_row_groups(tmp_path: Path, vocabulary: Path) -> None:
+    runs = []
+    for name, rows_per_group, files in (("a", 1, 1), ("b", 100, 1), ("c", 4, 3)):
+        _, shards = encode(tmp_path / name, vocabulary, TEXTS, rows_per_group=rows_per_group, files=files)
+        runs.append({path.name: path.read_bytes() for path in shards.folder.iterdir()})
+    assert runs[0] == runs[1] == runs[2]
+    assert len(runs[0]) == 5
+
+
+def test_copies_are_on_the_same_side_in_whichever_dump(tmp_path: Path, vocabulary: Path) -> None:
+    copies = ["  " + text.upper().replace(",", " , ").replace("，", ", ") for text in TEXTS[:12]]
+    _, one = encode(tmp_path, vocabulary, TEXTS[:12], dump="one")
+    _, other = encode(tmp_path, vocabulary, copies[::-1], dump="other")
+    for split in SPLITS:
+        numbers = {number for number in range(12) if document_id("one", number) in ids(one, split)}
+        assert numbers == {number for number in range(12) if document_id("other", 11 - number) in ids(other, split)}
+        assert numbers
+
+
+def test_another_seed_is_another_split(tmp_path: Path, vocabulary: Path) -> None:
+    texts = [f"evening {number}" for number in range(100)]
+    chosen = []
+    for seed in (0, 1):
+        settings = TokenShardSettings(validation_share=0.3, seed=seed)
+        _, shards = encode(tmp_path / str(seed), vocabulary, texts, settings=settings)
+        assert 12 <= shards.validation.document_count <= 48
+        chosen.append(ids(shards, "validation"))
+    assert chosen[0] != chosen[1]
+
+
+def test_files_are_closed_at_the_limit(tmp_path: Path, vocabulary: Path) -> None:
+    settings = TokenShardSettings(validation_share=0.3, shard_tokens=100)
+    _, shards = encode(tmp_path, vocabulary, TEXTS, settings=settings)
+    assert len(shards.train.files) > 1
+    assert all(file.tokens <= 100 or file.documents == 1 for file in shards.train.files)
+
+
+def test_no_documents_are_refused(tmp_path: Path, vocabulary: Path) -> None:
+    with pytest.raises(
+        TokenShardError, match=r"no train document: of 0 documents, 'validation_share' = 0\.3 chose 0 for"
+    ):
+        encode(tmp_path, vocabulary, [])
+
+
+def test_an_empty_split_is_named_with_the_remedy(tmp_path: Path, vocabulary: Path) -> None:
+    messages = []
+    for seed in range(12):
+        settings = TokenShardSettings(validation_share=0.4, seed=seed)
+        with pytest.raises(TokenShardError, match="change the share or the 'seed'") as error:
+            encode(tmp_path / str(seed), vocabulary, ["守夜人数船"] * 3, settings=settings)
+        messages.append(str(error.value).split(", 'validation_share'")[0])
+    assert set(messages) == {f"dump 'tales' has no {split} document: of 3 documents" for split in SPLITS}
+
+
+def test_a_missing_vocabulary_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(VocabularyError, match="there is no"):
+        encode(tmp_path, tmp_path, ENGLISH)
+
+
+@pytest.mark.parametrize("kind", ["character", "word"])
+def test_the_other_kinds_encode_too(tmp_path: Path, kind: str) -> None:
+    train(tmp_path / kind, {"en": ENGLISH, "zh": CHINESE}, kind=kind, minimum_frequency=1)
+    folder = tmp_path / kind / "vocabulary"
+    _, shards = encode(tmp_path, folder, [*ENGLISH, *CHINESE])
+    opened, found = open_vocabulary(folder), by_id(shards)
+    for number, text in enumerate([*ENGLISH, *CHINESE]):
+        decoded = opened.decode(found[document_id("tales", number)].ids.tolist())
+        assert "".join(decoded.split()) == "".join(text.split())

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+import regex
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from assets.vocabulary.kinds import untrained
+from assets.vocabulary.settings import VocabularySettings
+from assets.vocabulary.tokenizer import Vocabulary, open_vocabulary
+from tests.assets.vocabulary.documents import CHINESE, ENGLISH, train
+
+mixed_text = st.text("aZé你好あカー０7½ '’.!，\n\r\t_😀\u0301की", max_size=80)
+
+
+def cut(text: str, **settings: object) -> list[str]:
+    tokenizer = untrained(VocabularySettings.model_validate(settings))[0]
+    return [text[start:end] for _, (start, end) in tokenizer.pre_tokenizer.pre_tokenize_str(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("It's what they'LL say", ["It", "'s", " what", " they", "'LL", " say"]),
+        ("o'clock 'tis he’s", ["o", "'", "clock", " '", "tis", " he", "’s"]),
+        ("In 2019, 36 ferries", ["In", " ", "201", "9", ",", " ", "36", " ferries"]),
+        ("我爱北京天安门", ["我爱北京", "天安门"]),
+        ("读Python书 两本", ["读", "Python", "书", " 两本"]),
+        ("ひらがなカタカナ", ["ひらがな", "カタカナ"]),
+        ("2026年10月", ["202", "6", "年", "10", "月"]),
+        ("a  b\n\n c \r\n", ["a", " ", " b", "\n\n", " c", " ", "\r\n"]),
+        ("x+=1; //!", ["x", "+=", "1", ";", " //!"]),
+        ("cafe\u0301 की", ["cafe\u0301", " की"]),
+        ("😀!， 。", ["😀!，", " 。"]),
+    ],
+)
+def test_byte_bpe_cuts_at_the_documented_places(text: str, parts: list[str]) -> None:
+    assert cut(text) == parts
+
+
+@settings(deadline=None)
+@given(mixed_text)
+def test_byte_bpe_loses_nothing_and_mixes_nothing(text: str) -> None:
+    parts = cut(text, longest_han_run=2, digits_per_token=2)
+    assert "".join(parts) == text
+    for part in parts:
+        kinds = {
+            "unspaced"
+            if regex.match(r"[\p{Han}\p{Hiragana}\p{Katakana}ー]", character)
+            else "digit"
+            if unicodedata.category(character).startswith("N")
+            else "letter"
+            if unicodedata.category(character).startswith("L")
+            else "other"
+            for character in part.removeprefix(" ")
+        } - {"other"}
+        assert len(kinds) <= 1
+        if kinds in ({"unspaced"}, {"digit"}):
+            assert len(part.removeprefix(" ")) <= 2
+
+
+@settings(deadline=None)
+@given(st.sampled_from("a你7!\n \u0301"), st.integers(1, 300))
+def test_no_run_is_longer_than_a_word_of_a_dictionary(character: str, length: int) -> None:
+    assert max(map(len, cut(character * length))) <= 49
+
+
+@pytest.mark.parametrize(("han", "digits", "size"), [(1, 1, 280), (2, 4, 300), (4, 2, 300)])
+def test_entries_keep_to_the_settings(tmp_path: Path, han: int, digits: int, size: int) -> None:
+    texts = ["守夜人每天傍晚数船，电话13800138000。\n" * 3, "Call 13800138000 or 20192019."] * 3
+    train(tmp_path, {"zh": texts}, size=size, minimum_frequency=1, longest_han_run=han, digits_per_token=digits)
+    entries = texts_of(open_vocabulary(tmp_path / "vocabulary"))
+    assert max(len(entry.strip()) for entry in entries if regex.search(r"\p{Han}", entry)) == han
+    assert max(len(entry) for entry in entries if entry.isdigit()) == digits
+
+
+def test_no_entry_crosses_letters_han_and_digits(byte_bpe: Vocabulary) -> None:
+    entries = texts_of(byte_bpe)
+    assert any(len(entry) > 1 and regex.fullmatch(r"\p{Han}+", entry) for entry in entries)
+    assert any(len(entry) > 3 and entry.strip().isalpha() and entry.isascii() for entry in entries)
+    crossing = r"\p{Han}[\p{Latin}\p{N}]|[\p{Latin}\p{N}]\p{Han}|\p{Latin}\p{N}|\p{N}\p{Latin}"
+    assert not [entry for entry in entries if regex.search(crossing, entry)]
+
+
+def test_characters_are_tokens_of_one_character(character: Vocabulary) -> None:
+    for text in (*ENGLISH, *CHINESE):
+        ids = character.encode_batch([text])[0]
+        assert len(ids) == len(text)
+        assert character.decode(ids) == text
+
+
+def test_an_unseen_character_is_unknown(character: Vocabulary) -> None:
+    ids = character.encode_batch(["sea 龘"])[0]
+    assert ids[-1] == character.tokenizer.token_to_id("<|unknown|>") == 1
+    assert 1 not in ids[:-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("He didn't go.", ["He", "didn't", "go", "."]),
+        ("costs 2.40 or 1,000", ["costs", "2.40", "or", "1,000"]),
+        ("港口 有 412 艘 船 。", ["港口", "有", "412", "艘", "船", "。"]),
+        ("港口有412艘", ["港", "口", "有", "412", "艘"]),
+        ("a\n\n b\t“c”", ["a", "\n", "\n", "b", "“", "c", "”"]),
+        ("snake_case e2e café", ["snake_case", "e2e", "café"]),
+    ],
+)
+def test_words_are_cut_at_their_boundaries(text: str, tokens: list[str]) -> None:
+    assert cut(text, kind="word") == tokens
+
+
+def test_words_keep_all_but_white_space(word: Vocabulary) -> None:
+    for text in (*ENGLISH, *CHINESE):
+        decoded = word.decode(word.encode_batch([text])[0])
+        assert "".join(decoded.split()) == "".join(text.split())
+        assert decoded.count("\n") == text.count("\n")
+
+
+def test_the_frequent_words_become_entries(tmp_path: Path) -> None:
+    report = train(tmp_path, {"en": ["b a c", "a b", "a d", "b e"]}, kind="word", size=4)
+    assert report.size == 4
+    tokenizer: Tokenizer = open_vocabulary(tmp_path / "vocabulary").tokenizer
+    assert tokenizer.get_vocab() == {"<|endoftext|>": 0, "<|unknown|>": 1, "a": 2, "b": 3}
+
+
+def texts_of(vocabulary: Vocabulary) -> list[str]:
+    return [vocabulary.decode([number]) for number in range(1, vocabulary.size)]

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from training.initialisation import initialise
+from training.model import LanguageModel, ModelSettings
+
+SHAPE = ModelSettings(
+    vocabulary_size=300,
+    width=128,
+    layers=2,
+    heads=4,
+    key_value_heads=2,
+    feed_forward_width=256,
+    initial_std=0.03,
+    zero_output_projections=False,
+)
+RESIDUAL = ("attention.output.weight", "feed_forward.down.weight")
+
+
+def weights(settings: ModelSettings, *, seed: int) -> dict[str, Tensor]:
+    model = LanguageModel(settings)
+    initialise(model, seed=seed)
+    return {name: parameter.detach() for name, parameter in model.named_parameters()}
+
+
+def test_the_same_seed_gives_the_same_weights() -> None:
+    torch.manual_seed(1)
+    one = weights(SHAPE, seed=5)
+    torch.manual_seed(2)
+    other = weights(SHAPE, seed=5)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_state_of_torch_is_left_alone() -> None:
+    model = LanguageModel(SHAPE)
+    before = torch.get_rng_state()
+    initialise(model, seed=5)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_another_seed_gives_other_weights() -> None:
+    one, other = weights(SHAPE, seed=5), weights(SHAPE, seed=6)
+    for name, values in one.items():
+        assert torch.equal(values, other[name]) == (values.dim() == 1)
+
+
+def test_no_two_matrices_are_equal() -> None:
+    matrices = [values for values in weights(SHAPE, seed=5).values() if values.dim() == 2]
+    starts = [values.flatten()[:8] for values in matrices]
+    assert not any(torch.equal(a, b) for i, a in enumerate(starts) for b in starts[:i])
+
+
+@pytest.mark.parametrize("layers", [1, 2, 8])
+def test_standard_deviations(layers: int) -> None:
+    for name, values in weights(SHAPE.model_copy(update={"layers": layers}), seed=0).items():
+        if values.dim() == 1:
+            assert torch.equal(values, torch.ones_like(values)), name
+            continue
+        expected = 0.03 / math.sqrt(2 * layers) if name.endswith(RESIDUAL) else 0.03
+        assert float(values.std()) == pytest.approx(expected, rel=5 / math.sqrt(2 * values.numel())), name
+        assert abs(float(values.mean())) < 5 * expected / math.sqrt(values.numel()), name
+
+
+def test_output_projections_can_start_at_zero() -> None:
+    found = weights(SHAPE.model_copy(update={"zero_output_projections": True}), seed=0)
+    zero = {name for name, values in found.items() if not values.any()}
+    assert zero == {f"blocks.{layer}.{name}" for layer in range(2) for name in RESIDUAL}
+
+
+def test_a_tied_embedding_is_drawn_once() -> None:
+    found = weights(SHAPE.model_copy(update={"tied_embedding": True}), seed=0)
+    assert "head.weight" not in found
+    assert torch.equal(found["embedding.weight"], weights(SHAPE, seed=0)["embedding.weight"])

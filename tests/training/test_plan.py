@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from training.model import LanguageModel, ModelSettings, parameter_count
+from training.plan import ACCELERATORS, Accelerator, block_activation_bytes, hours, memory, this_processor, total_flops
+from training.run_settings import ParallelSettings, TrainingSettings
+
+SHAPES = [
+    {"width": 32, "heads": 4, "key_value_heads": 4, "feed_forward_width": 96},
+    {"width": 64, "heads": 4, "key_value_heads": 2, "feed_forward_width": 96},
+    {"width": 32, "heads": 8, "key_value_heads": 8, "head_width": 16, "feed_forward_width": 64},
+]
+
+
+def settings(**parallel: object) -> TrainingSettings:
+    return TrainingSettings(
+        model=ModelSettings(vocabulary_size=1000, width=32, layers=2, feed_forward_width=96, context=16),
+        parallel=ParallelSettings.parse({"micro_batch": 4, **parallel}, origin="test"),
+        steps=10,
+        batch=8,
+    )
+
+
+def kept_bytes(layers: int, shape: dict[str, int]) -> int:
+    """What autograd really keeps in a forward pass in bfloat16, weights left out."""
+    torch.manual_seed(0)
+    model = LanguageModel(ModelSettings(vocabulary_size=16, layers=layers, context=32, **shape)).to(torch.bfloat16)
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        stream = model.hidden(torch.randint(16, (2, 32)))
+    assert stream.requires_grad
+    return sum(kept.values())
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_activations_are_what_autograd_keeps(shape: dict[str, int]) -> None:
+    tokens, more_layers = 2 * 32, 2
+    measured = (kept_bytes(3, shape) - kept_bytes(1, shape)) / (more_layers * tokens)
+    assert block_activation_bytes(ModelSettings(vocabulary_size=16, **shape)) == measured
+
+
+def test_states_are_sharded_as_the_stage_says() -> None:
+    parameters = parameter_count(settings().model)
+    states = [memory(settings(), stage=stage, ranks=4).states for stage in (0, 1, 2, 3)]
+    assert states == [16 * parameters, 7 * parameters, int(5.5 * parameters), 4 * parameters]
+    assert [memory(settings(), stage=stage, ranks=1).states for stage in (0, 1, 2, 3)] == [16 * parameters] * 4
+    assert memory(settings(offload_optimizer=True), stage=1, ranks=1).states == 4 * parameters
+
+
+def test_checkpointing_trades_memory_and_only_stage_3_gathers() -> None:
+    plain, checkpointed = settings(), settings(activation_checkpointing=True)
+    kept = memory(plain, stage=1, ranks=2)
+    assert memory(checkpointed, stage=1, ranks=2).activations < kept.activations
+    assert kept.gathered == 0
+    assert memory(plain, stage=3, ranks=2).gathered > 0
+    assert kept.logits == 4 * 16 * 1000 * 16
+    assert kept.total == kept.states + kept.activations + kept.logits
+
+
+def test_hours_by_hand() -> None:
+    slow = Accelerator("slow", 1 << 30, 1e6)
+    assert hours(settings(), slow, count=2, utilisation=0.5) == pytest.approx(total_flops(settings()) / 1e6 / 3600)
+
+
+def test_this_processor_is_measured() -> None:
+    here = this_processor()
+    assert 1e8 < here.flops < max(accelerator.flops for accelerator in ACCELERATORS)
+    assert here.memory > 1 << 28

@@ -1,0 +1,292 @@
+"""The trainer as a user starts it: DeepSpeed's launcher, real ranks, real checkpoints."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from tokenizers import Tokenizer, models
+
+from training.artifact import file_sha256
+from training.checkpoint import newest_checkpoint
+from training.export import load_model
+from training.records import read_records
+from training.shards import ShardWriter
+
+TRAINER = Path(__file__).parents[2] / "training" / "train.py"
+VOCABULARY_SIZE = 64
+# None of these may be needed on a node that only trains.
+ABSENT = ("dagster", "mlflow", "transformers", "duckdb", "assets", "pipelines")
+
+Launch = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> dict[str, Any]:
+    """A vocabulary and two dumps of documents that count upwards, which a model learns quickly."""
+    vocabulary = tmp_path / "vocabulary"
+    vocabulary.mkdir()
+    entries = {"<|endoftext|>": 0} | {chr(0x4E00 + number): number for number in range(1, VOCABULARY_SIZE)}
+    Tokenizer(models.WordLevel(entries, unk_token="<|endoftext|>")).save(str(vocabulary / "tokenizer.json"))
+    generator = np.random.default_rng(0)
+    for dump, step in (("up", 1), ("down", VOCABULARY_SIZE - 2)):
+        folder = tmp_path / dump
+        folder.mkdir()
+        with ShardWriter(
+            folder,
+            vocabulary_hash=file_sha256(vocabulary / "tokenizer.json"),
+            vocabulary_size=VOCABULARY_SIZE,
+            end_of_document=0,
+            language="zh",
+            source=dump,
+            dump=dump,
+        ) as writer:
+            for number in range(60):
+                start, length = int(generator.integers(1, VOCABULARY_SIZE)), int(generator.integers(10, 80))
+                ids = 1 + (start + step * np.arange(length)) % (VOCABULARY_SIZE - 1)
+                writer.add("validation" if number % 10 == 0 else "train", f"{number:032x}", ids, bytes=3 * length)
+    return {
+        "vocabulary": str(vocabulary),
+        "data": [{"folder": str(tmp_path / "up")}, {"folder": str(tmp_path / "down"), "weight": 2.0}],
+    }
+
+
+@pytest.fixture
+def configure(tmp_path: Path, data: dict[str, Any]) -> Callable[..., Path]:
+    """Writes a configuration for an output folder, with changed settings."""
+
+    def write(output: str, *, parallel: Mapping[str, Any] | None = None, **training: Any) -> Path:
+        settings = {
+            "steps": 24,
+            "batch": 8,
+            "log_every": 1,
+            "validate_every": 12,
+            "checkpoint_every": 6,
+            "model": {
+                "width": 32,
+                "layers": 2,
+                "heads": 4,
+                "key_value_heads": 2,
+                "feed_forward_width": 64,
+                "context": 32,
+            },
+            "optimizer": {"learning_rate": 0.01},
+            "parallel": {"micro_batch": 4, "compile": False, "precision": "float32", **(parallel or {})},
+            **training,
+        }
+        path = tmp_path / f"{output}.json"
+        path.write_text(json.dumps({**data, "training": settings, "output": output}))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Launch:
+    """Starts the trainer through DeepSpeed's launcher, with packages that a training node lacks made absent."""
+    blocked = tmp_path / "absent"
+    for package in ABSENT:
+        (blocked / package).mkdir(parents=True)
+        (blocked / package / "__init__.py").write_text(f"raise ImportError('{package} is not installed here')")
+
+    def start(configuration: Path, *, ranks: int = 1) -> subprocess.Popen[str]:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        command = [sys.executable, "-m", "deepspeed.launcher.runner", "--num_gpus", str(ranks)]
+        command += ["--master_addr", "127.0.0.1", "--master_port", str(port), str(TRAINER)]
+        environment = {**os.environ, "PYTHONPATH": str(blocked), "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(
+            [*command, "--config", str(configuration)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            cwd=tmp_path,
+        )
+
+    return start
+
+
+def finish(process: subprocess.Popen[str], *, code: int = 0) -> str:
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode == code, output[-4000:]
+    return output
+
+
+def losses(run: Path) -> dict[int, float]:
+    return {record["step"]: record["loss"] for record in read_records(run / "metrics.jsonl") if "loss" in record}
+
+
+def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 300
+    while not any(record["step"] >= step for record in read_records(run / "metrics.jsonl")):
+        assert process.poll() is None, process.communicate()[0][-4000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def ranks_of(session: int) -> list[int]:
+    """Process ids of the ranks in a launcher's session, without the launchers."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            arguments = process.cmdline()
+            if os.getsid(process.pid) == session and str(TRAINER) in arguments:
+                found += [] if any("deepspeed.launcher" in argument for argument in arguments) else [process.pid]
+        except (psutil.Error, ProcessLookupError):
+            continue
+    return found
+
+
+def test_trains_by_hand_without_dagster_and_mlflow(
+    tmp_path: Path, configure: Callable[..., Path], launch: Launch
+) -> None:
+    output = finish(launch(configure("run")))
+    run = tmp_path / "run"
+    measured = losses(run)
+    assert sorted(measured) == list(range(1, 25))
+    assert measured[1] == pytest.approx(np.log(VOCABULARY_SIZE), abs=0.05)
+    assert measured[24] < 0.8 * measured[1]
+    report = json.loads((run / "report.json").read_text())
+    assert (report["steps"], report["tokens"], report["ranks"]) == (24, 24 * 8 * 32, 1)
+    assert set(report["validation"]) == {"up", "down"}
+    assert report["epochs"]["down"] > report["epochs"]["up"]
+    assert any((run / "tensorboard").iterdir())
+    assert "tokens/s" in output
+    model = load_model(run / "model")
+    assert model.parameter_count() == report["parameters"]
+    # The newest two checkpoints stay.
+    assert sorted(path.name for path in (run / "checkpoints").glob("step-*")) == ["step-0000000018", "step-0000000024"]
+    assert (run / "model" / "tokenizer.json").is_file()
+
+
+@pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 2])
+def test_a_killed_training_goes_on_with_the_losses_it_would_have_had(
+    tmp_path: Path, configure: Callable[..., Path], launch: Launch, ranks: int
+) -> None:
+    finish(launch(configure("whole"), ranks=ranks))
+    killed = launch(configure("killed"), ranks=ranks)
+    wait_for_step(tmp_path / "killed", 14, killed)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    finish(launch(configure("killed"), ranks=ranks))
+    assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+    whole, resumed = (tmp_path / name / "model" / "model.safetensors" for name in ("whole", "killed"))
+    assert file_sha256(whole) == file_sha256(resumed)
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
+    tmp_path: Path, configure: Callable[..., Path], launch: Launch
+) -> None:
+    finish(launch(configure("run")))
+    run = tmp_path / "run"
+    expected = losses(run)
+    (run / "report.json").unlink()
+    newest = newest_checkpoint(run)
+    assert newest is not None
+    folder, checkpoint = newest
+    file = folder / checkpoint.files[0].path
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(bytes(data))
+    output = finish(launch(configure("run")))
+    assert f"{folder} is not used: {checkpoint.files[0].path} is missing or damaged" in output
+    assert "resumed from the checkpoint of step 18" in output
+    assert losses(run) == expected
+
+
+def test_a_terminated_training_leaves_a_checkpoint(
+    tmp_path: Path, configure: Callable[..., Path], launch: Launch
+) -> None:
+    process = launch(configure("run", steps=4000, checkpoint_every=4000))
+    wait_for_step(tmp_path / "run", 5, process)
+    for rank in ranks_of(process.pid):
+        os.kill(rank, signal.SIGTERM)
+    output, _ = process.communicate(timeout=120)
+    assert "stopped by a signal after step" in output
+    assert process.returncode != 0
+    newest = newest_checkpoint(tmp_path / "run")
+    assert newest is not None
+    assert newest[1].step >= 5
+    assert not (tmp_path / "run" / "report.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch": 6}, "batch 6 is no multiple of micro_batch 4"),
+        ({"stepps": 3}, "unknown key 'training.stepps', did you mean 'steps'?"),
+        ({"model": {"context": 100_000}}, "too few for one window of 100001; shorten the context"),
+    ],
+)
+def test_wrong_settings_end_with_code_2_and_a_remedy(
+    configure: Callable[..., Path], change: dict[str, Any], message: str
+) -> None:
+    # Checked before DeepSpeed is set up, so that no launcher is needed to see it.
+    process = subprocess.run(
+        [sys.executable, str(TRAINER), "--config", str(configure("run", **change))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 2
+    assert message in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_every_zero_stage_on_two_ranks_learns_what_one_rank_does(
+    tmp_path: Path, configure: Callable[..., Path], launch: Launch, stage: int
+) -> None:
+    finish(launch(configure("one")))
+    finish(launch(configure("two", parallel={"zero_stage": stage}), ranks=2))
+    alone, together = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert alone.keys() == together.keys()
+    assert list(together.values()) == pytest.approx(list(alone.values()), rel=2e-3)
+    models_ = [load_model(tmp_path / name / "model") for name in ("one", "two")]
+    for first, second in zip(*(model.parameters() for model in models_), strict=True):
+        assert float((first - second).abs().max()) < 0.02
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "parallel",
+    [
+        {"precision": "bfloat16", "zero_stage": 2},
+        {"activation_checkpointing": True, "zero_stage": 3},
+        {"compile": True},
+        {"offload_optimizer": True, "zero_stage": 2},
+        {"micro_batch": 2},
+    ],
+    ids=lambda parallel: "-".join(map(str, parallel)),
+)
+def test_every_way_to_compute_learns(
+    tmp_path: Path, configure: Callable[..., Path], launch: Launch, parallel: dict[str, Any]
+) -> None:
+    finish(launch(configure("run", parallel=parallel), ranks=1 if "compile" in parallel else 2))
+    measured = losses(tmp_path / "run")
+    assert measured[24] < 0.85 * measured[1]
+
+
+@pytest.mark.slow
+def test_one_seed_one_training_and_another_seed_another(
+    tmp_path: Path, configure: Callable[..., Path], launch: Launch
+) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        finish(launch(configure(name, seed=seed)))
+    assert losses(tmp_path / "a") == losses(tmp_path / "b")
+    assert losses(tmp_path / "a") != losses(tmp_path / "c")

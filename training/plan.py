@@ -1,0 +1,141 @@
+"""What a training will take, before anybody starts it: parameters, memory of an accelerator, operations, hours."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+import psutil
+import torch
+
+from training.model import ModelSettings, parameter_count, training_flops_per_token
+from training.run_settings import TrainingSettings
+
+ZeroStage = Literal[0, 1, 2, 3]
+STAGES: tuple[ZeroStage, ...] = (0, 1, 2, 3)
+
+# Rajbhandari et al. 2020 (arXiv:1910.02054), section 3.1: weights and gradients in 16 bits, and in float32 the master
+# weights and Adam's two moments.
+WEIGHT_BYTES, GRADIENT_BYTES, OPTIMIZER_BYTES = 2, 2, 12
+ACTIVATION_BYTES, FLOAT_BYTES = 2, 4
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """A processor by its data sheet.
+
+    Attributes:
+        name: As its maker calls it.
+        memory: Bytes.
+        flops: bfloat16 matrix operations a second with float32 sums, without sparsity.
+    """
+
+    name: str
+    memory: int
+    flops: float
+
+
+ACCELERATORS: tuple[Accelerator, ...] = (
+    Accelerator("RTX 3090", 24 << 30, 71e12),
+    Accelerator("RTX 4090", 24 << 30, 165e12),
+    Accelerator("L40S", 48 << 30, 362e12),
+    Accelerator("A100 80GB", 80 << 30, 312e12),
+    Accelerator("H100 SXM", 80 << 30, 989e12),
+    Accelerator("H200", 141 << 30, 989e12),
+    Accelerator("B200", 180 << 30, 2250e12),
+)
+
+
+def this_processor() -> Accelerator:
+    """This machine's CPU, by the best of a few products of float32 matrices."""
+    size, best = 1024, float("inf")
+    left, right = torch.rand(size, size), torch.rand(size, size)
+    for _ in range(8):
+        begin = time.perf_counter()
+        left @ right
+        best = min(best, time.perf_counter() - begin)
+    return Accelerator("this CPU", psutil.virtual_memory().total, 2 * size**3 / best)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of one accelerator.
+
+    Attributes:
+        states: Weights, gradients and optimizer states that lie on it.
+        gathered: Weights of the largest block and of the embedding, which stage 3 brings together while it computes.
+        activations: What the forward pass keeps for the backward pass of one micro-batch.
+        logits: Scores of one micro-batch over the vocabulary, with their gradient.
+    """
+
+    states: int
+    gathered: int
+    activations: int
+    logits: int
+
+    @property
+    def total(self) -> int:
+        """All of it; the allocator and the libraries take a few per cent more."""
+        return self.states + self.gathered + self.activations + self.logits
+
+
+def memory(settings: TrainingSettings, *, stage: ZeroStage, ranks: int) -> Memory:
+    """Memory of an accelerator under a ZeRO stage, in bfloat16; the model's ``vocabulary_size`` has to be set."""
+    model, parallel = settings.model, settings.parallel
+    parameters = parameter_count(model)
+    weights = WEIGHT_BYTES * parameters // (ranks if stage == 3 else 1)
+    gradients = GRADIENT_BYTES * parameters // (ranks if stage >= 2 else 1)
+    optimizer = OPTIMIZER_BYTES * parameters // (ranks if stage >= 1 else 1)
+    if parallel.offload_optimizer and stage:
+        optimizer = 0
+    gathered = 0
+    if stage == 3 and ranks > 1:
+        block = (parameters - model.vocabulary_size * model.width * (1 if model.tied_embedding else 2)) // model.layers
+        gathered = WEIGHT_BYTES * (block + model.vocabulary_size * model.width)
+    tokens = parallel.micro_batch * model.context
+    kept = model.layers * block_activation_bytes(model)
+    if parallel.activation_checkpointing:
+        kept = model.layers * ACTIVATION_BYTES * model.width + block_activation_bytes(model)
+    return Memory(
+        states=weights + gradients + optimizer,
+        gathered=gathered,
+        activations=tokens * kept,
+        # In 16 bits the logits and their gradient, in float32 their copy, its logarithms and its gradient.
+        logits=tokens * model.vocabulary_size * (2 * ACTIVATION_BYTES + 3 * FLOAT_BYTES),
+    )
+
+
+def block_activation_bytes(model: ModelSettings) -> int:
+    """Bytes that a block keeps of a token for its backward pass, run as it is written and not compiled.
+
+    Counted from ``training.model``: a norm keeps its input in float32, its scaled input and its scale; a projection
+    its input; a rotation nothing of its own; attention its queries, keys, values and result, and in float32 a
+    logarithm a head; SwiGLU the gate before and after its activation, the other factor, and their product.
+    """
+    queries, keys = model.heads * model.head_size, model.key_value_heads * model.head_size
+    norms = 2 * model.width * (FLOAT_BYTES + 2 * ACTIVATION_BYTES) + 2 * FLOAT_BYTES
+    head_norms = (queries + keys) * (FLOAT_BYTES + ACTIVATION_BYTES) + (
+        model.heads + model.key_value_heads
+    ) * FLOAT_BYTES
+    attention = ACTIVATION_BYTES * (2 * queries + 2 * keys) + FLOAT_BYTES * model.heads
+    feed_forward = 4 * ACTIVATION_BYTES * model.feed_forward_width
+    return norms + head_norms + attention + feed_forward
+
+
+def total_flops(settings: TrainingSettings) -> float:
+    """Floating-point operations of the whole training; see ``training.model.training_flops_per_token``."""
+    return float(settings.tokens) * training_flops_per_token(settings.model)
+
+
+def hours(settings: TrainingSettings, accelerator: Accelerator, *, count: int, utilisation: float) -> float:
+    """Expected hours on ``count`` accelerators.
+
+    Args:
+        settings: The training.
+        accelerator: Which.
+        count: How many.
+        utilisation: Share of the data sheet's operations that a training reaches (MFU, Chowdhery et al.,
+            arXiv:2204.02311, section 4.1).
+    """
+    return total_flops(settings) / (accelerator.flops * utilisation * count) / 3600
