@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import posixpath
 import re
 import stat
@@ -20,6 +21,8 @@ _TAR = re.compile(r"\.(tar|tgz|tbz2?|txz|tzst|tar\.(gz|bz2|xz|zst))$", re.IGNORE
 _TAR_COMPRESSION = {"tgz": ".gz", "tbz": ".bz2", "tbz2": ".bz2", "txz": ".xz", "tzst": ".zst"}
 _DRIVE = re.compile(r"[A-Za-z]:")
 _LONGEST_LINK = 4096
+# zipfile lets pass that a name is no UTF-8.
+_DAMAGED: tuple[type[Exception], ...] = (*DAMAGED, UnicodeDecodeError)
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,9 @@ def read_members(
         if not wanted(member):
             return False
         if not is_file:
-            raise RawTextError(f"{where}: member '{member}' is a link or device, no file; name it under 'exclude'")
+            raise RawTextError(
+                f"{where}: member '{member}' is a link, a device or a sparse file; name it under 'exclude'"
+            )
         if member in seen:
             raise RawTextError(f"{where} holds two members named '{member}'; pack it again, or name it under 'exclude'")
         seen.add(member)
@@ -89,7 +94,12 @@ def read_members(
                     maximum_ratio=maximum_ratio,
                 )
                 yield from _tar_members(unpacked, where, chosen)
-        except (zipfile.BadZipFile, tarfile.TarError, *DAMAGED) as error:
+        except _DAMAGED as error:
+            raise damaged(where, error) from None
+        except OSError as error:
+            # zipfile seeks to wherever a damaged directory points.
+            if error.errno != errno.EINVAL:
+                raise
             raise damaged(where, error) from None
         except (NotImplementedError, RuntimeError) as error:
             if isinstance(error, RawTextError):
@@ -154,7 +164,8 @@ def _tar_members(unpacked: UnpackedStream, where: str, chosen: Callable[[str, bo
                 _check_link(path, info.linkname, where)
             elif info.islnk():
                 _safe_path(info.linkname, where)
-            if not info.isdir() and chosen(path, info.isfile()):
+            # A hole in a sparse file unpacks to any size, and neither limit would count it.
+            if not info.isdir() and chosen(path, info.isfile() and not info.issparse()):
                 stream = archive.extractfile(info)
                 assert stream is not None
                 yield Member(path, cast(BinaryIO, stream))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from assets.raw_text.errors import CatalogueError
+from assets.raw_text.globs import matches
 from training.settings import Settings, SettingsError, nearest
 
 PACKAGE = "package://"
@@ -124,6 +126,16 @@ class Source(Settings):
             )
         return name
 
+    @field_validator("include", "exclude")
+    @classmethod
+    def _good_globs(cls, globs: list[str]) -> list[str]:
+        for glob in globs:
+            try:
+                matches("", [glob])
+            except re.error as error:
+                raise ValueError(f"'{glob}' is no glob: {error.msg}") from None
+        return globs
+
     @field_validator("sha256", mode="before")
     @classmethod
     def _lower_case(cls, value: Any) -> Any:
@@ -192,6 +204,21 @@ class Catalogue:
         raise CatalogueError(f"no source '{name}', {nearest(name, [source.name for source in self.sources])}")
 
 
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping: YAML would keep the second, such as a source whose '-' is lost."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                problem = f"the key '{key.value}' stands there twice; remove one, or begin the second source with '-'"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def load_catalogue(path: Path) -> Catalogue:
     """Read and check a catalogue.
 
@@ -199,7 +226,7 @@ def load_catalogue(path: Path) -> Catalogue:
         CatalogueError: If the file is missing or is no YAML, or an entry is wrong; all wrong entries in one message.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = _StrictLoader(path.read_text(encoding="utf-8")).get_single_data()
     except FileNotFoundError:
         raise CatalogueError(
             f"there is no catalogue at {path}; set CORPUSLINE_SOURCES to the YAML file that lists your sources"

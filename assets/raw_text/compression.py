@@ -6,6 +6,8 @@ import bz2
 import gzip
 import io
 import lzma
+import tarfile
+import zipfile
 import zlib
 from collections.abc import Callable
 from typing import IO, BinaryIO, Protocol, cast
@@ -14,8 +16,19 @@ import zstandard
 
 from assets.raw_text.errors import RawTextError
 
-DAMAGED: tuple[type[Exception], ...] = (EOFError, gzip.BadGzipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError)
-"""What the decompressors raise on truncated or damaged input; bz2 raises a plain OSError without errno beside these."""
+DAMAGED: tuple[type[Exception], ...] = (
+    EOFError,
+    gzip.BadGzipFile,
+    zlib.error,
+    lzma.LZMAError,
+    zstandard.ZstdError,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+)
+"""What is raised on truncated or damaged input, by an archive's member only when it is read.
+
+bz2 raises a plain OSError without errno beside these.
+"""
 
 # Below this the ratio says nothing: a page of zeros compresses a thousandfold and harms nobody.
 _RATIO_FREE_BYTES = 16 << 20

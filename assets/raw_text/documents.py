@@ -148,7 +148,7 @@ class DocumentWriter:
                 self._folder / f"documents-{self._files:05d}.parquet",
                 DOCUMENTS,
                 compression="zstd",
-                use_dictionary=_REPETITIVE,
+                use_dictionary=_REPETITIVE,  # type: ignore[arg-type]  # the stubs know no list
                 write_statistics=[name for name in DOCUMENTS.names if name != "text"],
             )
             self._files += 1

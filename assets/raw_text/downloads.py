@@ -19,6 +19,8 @@ from pathlib import Path
 from assets.raw_text.errors import RawTextError
 from training.artifact import file_sha256, remove_abandoned, write_atomically
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 def stored(folder: Path, sha256: str) -> Path | None:
     """The file with this hash, if it was fetched before."""
@@ -93,7 +95,7 @@ def disk_errors(folder: Path, where: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in DISK_FULL:
             raise
         free = shutil.disk_usage(folder).free
         raise RawTextError(

@@ -74,6 +74,9 @@ def detect(sample: bytes) -> str | None:
         # cp950 and Big5-HKSCS assign what Big5 leaves free; of the three the first that reads every byte is taken.
         variants = ("big5", "cp950", "big5hkscs") if best == "big5" else (best,)
         return next((codec for codec in variants if _decode(sample, codec) is not None), best)
+    if _is_utf8(sample, right_to_wrong=1):
+        # It is no Chinese, and UTF-8 is half of it: a short text with a damaged byte, which is not to pass for Western.
+        return "utf-8"
     if _is_western(sample):
         return "cp1252" if _decode(sample, "cp1252") is not None else "latin-1"
     guess = charset_normalizer.from_bytes(sample[:_GUESS_BYTES]).best()
@@ -88,14 +91,14 @@ def _decode(sample: bytes, codec: str) -> str | None:
         return None
 
 
-def _is_utf8(sample: bytes) -> bool:
+def _is_utf8(sample: bytes, *, right_to_wrong: int = 20) -> bool:
     text = codecs.getincrementaldecoder("utf-8")("replace").decode(sample)
     wrong = text.count("\ufffd") - sample.count("\ufffd".encode())
     if wrong == 0:
         return True
     # Other encodings hardly ever make a valid sequence of UTF-8 by chance; twenty to one are damage in UTF-8.
     right = sum(not character.isascii() for character in text) - wrong
-    return right >= 20 * wrong
+    return right >= right_to_wrong * wrong
 
 
 def _utf16(sample: bytes) -> str | None:
@@ -135,7 +138,7 @@ def _is_western(sample: bytes) -> bool:
     high = sum(byte >= 0x80 for byte in sample)
     text = sample.decode("cp1252", "replace")
     letters = sum(
-        not character.isascii() and (character.isalpha() or character in "“”‘’«»–—…°§£€") for character in text
+        not character.isascii() and (character.isalpha() or character in "“”‘’«»¿¡–—…·°§©®£€") for character in text
     )
     return high <= 0.25 * len(sample) and letters >= 0.8 * high
 

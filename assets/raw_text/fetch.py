@@ -17,7 +17,7 @@ from assets.raw_text.downloads import stored, wrong_sha256
 from assets.raw_text.errors import RawTextError
 from assets.raw_text.globs import WILDCARDS, matches
 from assets.raw_text.package import fetch_package
-from assets.raw_text.remote import RemoteFile, fetch_remote, list_remote
+from assets.raw_text.remote import RemoteFile, fetch_remote, file_name, list_remote
 from training.artifact import file_sha256, fingerprint, write_atomically
 
 _ENDINGS = {
@@ -73,7 +73,8 @@ def locate(source: Source, *, folder: Path, downloads: Path) -> tuple[LocalFile,
                 raise wrong_sha256(f"{where}: {files[0].path}", source.sha256, found)
         return tuple(files)
     if source.sha256 and (path_or_none := stored(downloads, source.sha256)):
-        return (LocalFile(path_or_none, path_or_none.name, listed=False),)
+        # It may have been fetched for another source, under another name.
+        return (LocalFile(path_or_none, file_name(source.uri), listed=False),)
     remote = _remote_files(source, where)
     if source.sha256:
         _only(remote, where)
@@ -90,9 +91,10 @@ def locate(source: Source, *, folder: Path, downloads: Path) -> tuple[LocalFile,
 def source_identity(source: Source, *, folder: Path, downloads: Path) -> dict[str, Any]:
     """What the source's content is, as JSON: it changes when a file does, and equal bytes have it on every machine.
 
-    That is the catalogue's sha256 where there is one; else for files on this machine (path, sha256) of each, where
-    hashes are remembered by path, size, time and inode; else for remote files (path, version), where the version is
-    what the server says (entity tag, checksum, time), and the sha256 of the downloaded file if it says nothing.
+    That is the catalogue's sha256 where there is one, with the file's name, which the documents hold (a package's
+    archive has but one); else for files on this machine (path, sha256) of each, where hashes are remembered by path,
+    size, time and inode; else for remote files (path, version), where the version is what the server says (entity tag,
+    checksum, time), and the sha256 of the downloaded file if it says nothing.
 
     Args:
         source: An entry of the catalogue.
@@ -103,8 +105,11 @@ def source_identity(source: Source, *, folder: Path, downloads: Path) -> dict[st
         RawTextError: As ``locate``.
     """
     where = f"source '{source.name}'"
-    if source.sha256:
+    if source.package:
         return {"sha256": source.sha256}
+    if source.sha256:
+        name = file_name(source.uri) if _is_remote(source.uri) else _local_path(source.uri).name
+        return {"sha256": source.sha256, "name": name}
     if not _is_remote(source.uri):
         files = _local_files(source, folder, where)
         return {"files": [list(pair) for pair in _hashes(files, downloads / "hashes")]}
@@ -141,10 +146,12 @@ def is_wanted(path: str, source: Source, *, ending_matters: bool) -> bool:
 def nothing_matches(where: str, source: Source, existing: Iterable[str]) -> RawTextError:
     """The error for globs that choose nothing, with some of what there is."""
     names = list(existing)
+    if not names:
+        return RawTextError(f"{where}: there is no file; correct 'uri' or put one there")
     shown = ", ".join(names[:_EXAMPLES]) + (f" and {len(names) - _EXAMPLES} more" if len(names) > _EXAMPLES else "")
     globs = f"'include' {source.include}" if source.include else f"the usual endings {_ENDINGS[source.format]}"
     rest = f" ('exclude' {source.exclude})" if source.exclude else ""
-    return RawTextError(f"{where}: {globs}{rest} match none of: {shown or 'no file at all'}; correct 'include'")
+    return RawTextError(f"{where}: {globs}{rest} match none of: {shown}; correct 'include'")
 
 
 def _is_remote(uri: str) -> bool:
@@ -152,9 +159,10 @@ def _is_remote(uri: str) -> bool:
 
 
 def _only(files: list[Any], where: str) -> Any:
-    if len(files) != 1:
+    if len(files) != 1 or files[0].listed:
         raise RawTextError(
-            f"{where}: 'sha256' is for a single file, and 'uri' names {len(files)}; remove one of the two"
+            f"{where}: 'sha256' is for a single file, and 'uri' names a folder or glob; write the file's own path as "
+            "'uri', or remove 'sha256'"
         )
     return files[0]
 
@@ -174,10 +182,13 @@ def _remote_files(source: Source, where: str) -> list[RemoteFile]:
     return files
 
 
-def _local_files(source: Source, folder: Path, where: str) -> list[LocalFile]:
-    uri = source.uri
+def _local_path(uri: str) -> Path:
     text = unquote(uri.removeprefix("file://")) if uri.startswith("file://") else uri
-    path = folder / Path(text).expanduser()
+    return Path(text).expanduser()
+
+
+def _local_files(source: Source, folder: Path, where: str) -> list[LocalFile]:
+    path = folder / _local_path(source.uri)
     if path.is_file():
         return [LocalFile(path, path.name, listed=False)]
     wildcard = WILDCARDS.search(str(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from assets.raw_text.splitting import DocumentSplitter, Piece
 
 NO_METADATA = "{}"
 _PARQUET_ROWS = 1 << 10
+_NO_JSON = re.compile("NaN|Infinity")
 
 
 class Record(NamedTuple):
@@ -225,8 +227,15 @@ def _metadata(fields: Mapping[str, Any], source: Source) -> str:
         chosen["id"] = fields[source.id_field]
     if not chosen:
         return NO_METADATA
-    text = json.dumps(chosen, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    text = _dump_json(chosen)
+    if _NO_JSON.search(text):
+        # Python writes and reads NaN and Infinity, which are no JSON; they become null.
+        text = _dump_json(json.loads(text, parse_constant=lambda constant: None))
     return text.encode("utf-8", "replace").decode()
+
+
+def _dump_json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
 def _whole(lines: list[Piece], unit: int) -> Piece:

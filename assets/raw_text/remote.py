@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import fsspec.core
 
-from assets.raw_text.downloads import disk_errors, partial_folder, recall, remember, store
+from assets.raw_text.downloads import DISK_FULL, disk_errors, partial_folder, recall, remember, store
 from assets.raw_text.errors import RawTextError
 from assets.raw_text.globs import WILDCARDS
 
@@ -38,7 +38,8 @@ _VERSION_KEYS = (
     "mtime",
     "created",
 )
-_COPY_BYTES = 1 << 20
+_NOT_THERE = (404, 410)
+_WEB = ("http://", "https://")
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,15 @@ class RemoteFile:
     filesystem: Any
 
 
+def file_name(uri: str) -> str:
+    """The name of the file at an address, told without asking; of a chain of protocols, of the file it begins with."""
+    parts = uri.split("::")
+    first = next((part for part in parts if part.partition("://")[2]), parts[-1])
+    if first.startswith(_WEB):
+        return unquote(PurePosixPath(urlsplit(first).path).name) or "index"
+    return PurePosixPath(first.partition("://")[2]).name
+
+
 def list_remote(uri: str, *, where: str) -> list[RemoteFile]:
     """The file at an address, or the files of a folder or glob, sorted by name; nothing is downloaded.
 
@@ -67,17 +77,18 @@ def list_remote(uri: str, *, where: str) -> list[RemoteFile]:
     """
     with _remote_errors(uri, where):
         filesystem, root = fsspec.core.url_to_fs(uri)
+        # It may be the same object as at the last call, with what it listed then.
+        filesystem.invalidate_cache()
         # A web server has no folders, and '?' stands in its addresses for something else than a glob.
-        if uri.startswith(("http://", "https://")):
-            name = unquote(PurePosixPath(urlsplit(uri).path).name) or "index"
-            return [_describe(filesystem, root, name, listed=False)]
+        if uri.startswith(_WEB):
+            return [_describe(filesystem, root, file_name(uri), listed=False)]
         if WILDCARDS.search(root):
             base = root[: WILDCARDS.search(root).start()].rpartition("/")[0]  # type: ignore[union-attr]
             found = [path for path in filesystem.glob(root) if not filesystem.isdir(path)]
         elif filesystem.isdir(root):
             base, found = root.rstrip("/"), filesystem.find(root)
         else:
-            return [_describe(filesystem, root, PurePosixPath(root).name, listed=False)]
+            return [_describe(filesystem, root, file_name(uri), listed=False)]
         return [_describe(filesystem, path, path.removeprefix(base).lstrip("/"), listed=True) for path in sorted(found)]
 
 
@@ -106,12 +117,8 @@ def fetch_remote(file: RemoteFile, *, uri: str, sha256: str | None, folder: Path
                 "free some, or set CORPUSLINE_HOME to a larger disk"
             )
         target = partial / (PurePosixPath(file.name).name or "file")
-        with (
-            _remote_errors(uri, where),
-            file.filesystem.open(file.path, "rb") as stream,
-            target.open("wb") as output,
-        ):
-            shutil.copyfileobj(stream, output, _COPY_BYTES)
+        with _remote_errors(uri, where):
+            file.filesystem.get_file(file.path, str(target))
         path = store(folder, target, expected=sha256, where=f"{where}: {file.name}")
     if file.version:
         remember(folder, address, path.parent.name)
@@ -134,14 +141,22 @@ def _remote_errors(uri: str, where: str) -> Iterator[None]:
         yield
     except RawTextError:
         raise
-    except FileNotFoundError:
-        raise RawTextError(f"{where}: there is nothing at {uri}; correct 'uri'") from None
+    except FileNotFoundError as error:
+        # Over https, fsspec says of whatever goes wrong that there is no such file, and gives the reason as the cause.
+        reason = error.__cause__
+        if reason is None or getattr(reason, "status", None) in _NOT_THERE:
+            raise RawTextError(f"{where}: there is nothing at {uri}; correct 'uri'") from None
+        raise _unreachable(uri, where, reason) from None
     except ImportError as error:
         raise RawTextError(f"{where}: {uri} needs another package: {error}") from None
     except OSError as error:
-        if error.errno is not None and error.filename is not None:
+        if error.errno in DISK_FULL or (error.errno is not None and error.filename is not None):
             raise
-        raise RawTextError(f"{where}: {uri} cannot be reached ({error}); check 'uri' and the network") from None
+        raise _unreachable(uri, where, error) from None
     except Exception as error:  # each of fsspec's backends has errors of its own
-        what = f"{type(error).__name__}: {error}"
-        raise RawTextError(f"{where}: {uri} cannot be read ({what}); check 'uri' and the network") from None
+        raise _unreachable(uri, where, error) from None
+
+
+def _unreachable(uri: str, where: str, error: BaseException) -> RawTextError:
+    what = f"{type(error).__name__}: {error}"
+    return RawTextError(f"{where}: {uri} cannot be reached ({what}); check 'uri' and the network")

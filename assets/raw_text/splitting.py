@@ -153,7 +153,8 @@ class DocumentSplitter:
 
         Raises:
             UndetectedEncodingError: If no encoding was given and none fits.
-            InexactEncodingError: If the encoding maps some characters to bytes in more than one way.
+            InexactEncodingError: If the encoding maps some characters to bytes in more than one way, or UTF-32 holds
+                what is no character.
         """
         while True:
             # Reading in proportion to what waits keeps the cost of appending to a long document linear.
@@ -188,11 +189,14 @@ class DocumentSplitter:
         try:
             return self._decoder.decode(data, not data)
         except UnicodeDecodeError as error:
+            if data:
+                raise InexactEncodingError(f"{self._codec} has no characters for some of its bytes") from None
             # UTF-16 or UTF-32 ends inside a unit. The unit is made whole, so that what holds it is cut and reported.
-            self._padding = self.unit - len(error.object) % self.unit
+            units = len(error.object) // self.unit + 1
+            self._padding = units * self.unit - len(error.object)
             self._raw += bytes(self._padding)
             self.size += self._padding
-            return chr(_ESCAPED)
+            return chr(_ESCAPED) * units
 
     def _complete_head(self, data: bytes) -> bytes:
         """The file's first bytes without the byte order mark, of which a short first read may have cut a part."""
@@ -295,16 +299,16 @@ class DocumentSplitter:
 
     def _drop_oversized(self) -> None:
         """Forget the beginning of a document that is too large already, and go on looking for its end."""
-        known = self._text[self._begin : self._resume]
-        waiting = len(self._raw) - self._raw_used
-        # White space around a document does not count; but of a file of nothing else no more than this is held.
-        if self._oversized_from is None and waiting <= 2 * self._maximum_bytes + _REACH:
+        if self._oversized_from is None:
+            known = self._text[self._begin : self._resume]
+            waiting = len(self._raw) - self._raw_used
             body = known.rstrip() if self._strip else known
             blank = _LEADING_BLANK_LINES.match(body) if self._strip else None
-            if self._length(body) - (self._length(blank.group()) if blank else 0) <= self._maximum_bytes:
+            leading = self._length(blank.group()) if blank else 0
+            # White space around a document does not count; but of a file of nothing else no more than this is held.
+            if waiting <= 2 * self._maximum_bytes + _REACH and self._length(body) - leading <= self._maximum_bytes:
                 return
-        if self._oversized_from is None:
-            self._oversized_from = self._byte
+            self._oversized_from = self._byte + leading
         self._skip(self._resume)
 
     def _too_large(self, start: int, end: int) -> Piece:

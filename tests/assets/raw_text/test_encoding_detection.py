@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import codecs
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assets.raw_text.encoding import byte_order_mark, detect, plain_codec
+from tests.assets.raw_text.samples import CHINESE, ENGLISH, FRENCH, TRADITIONAL
+
+READABLE = [
+    (CHINESE, "utf-8"),
+    (CHINESE, "gb18030"),
+    (CHINESE, "utf-16-le"),
+    (CHINESE, "utf-16-be"),
+    (TRADITIONAL, "utf-8"),
+    (TRADITIONAL, "big5"),
+    (TRADITIONAL, "gb18030"),
+    (TRADITIONAL, "utf-16-le"),
+    (TRADITIONAL, "utf-16-be"),
+    (FRENCH, "utf-8"),
+    (FRENCH, "cp1252"),
+    (FRENCH, "utf-16-le"),
+    (FRENCH, "utf-16-be"),
+    (ENGLISH, "utf-8"),
+    (ENGLISH, "cp1252"),
+    (ENGLISH, "utf-16-le"),
+    (ENGLISH, "utf-16-be"),
+]
+
+
+@pytest.mark.parametrize(("text", "encoding"), READABLE)
+def test_text_is_known_by_its_bytes(text: str, encoding: str) -> None:
+    assert detect(text.encode(encoding)) == encoding
+
+
+@pytest.mark.parametrize(("text", "encoding"), READABLE)
+def test_wherever_the_sample_is_cut(text: str, encoding: str) -> None:
+    data = text.encode(encoding)
+    first = next(index for index, character in enumerate(text) if not character.isascii())
+    for length in range(len(text[: first + 1].encode(encoding)) + 60, len(data)):
+        assert detect(data[:length]) == encoding, length
+
+
+@pytest.mark.parametrize(("text", "encoding"), READABLE)
+def test_wherever_the_sample_begins(text: str, encoding: str) -> None:
+    for start in range(len(text) - 60):
+        piece = text[start:]
+        if encoding.startswith("utf-16") or not piece.isascii():
+            assert detect(piece.encode(encoding)) == encoding, piece
+
+
+@pytest.mark.parametrize(
+    ("mark", "encoding"),
+    [
+        (codecs.BOM_UTF8, "utf-8"),
+        (codecs.BOM_UTF16_LE, "utf-16-le"),
+        (codecs.BOM_UTF16_BE, "utf-16-be"),
+        (codecs.BOM_UTF32_LE, "utf-32-le"),
+        (codecs.BOM_UTF32_BE, "utf-32-be"),
+    ],
+)
+def test_a_mark_says_it(mark: bytes, encoding: str) -> None:
+    for text in (CHINESE, ENGLISH, "a"):
+        assert detect(mark + text.encode(encoding)) == encoding
+    assert byte_order_mark(mark + "a".encode(encoding)) == (encoding, len(mark))
+
+
+@pytest.mark.parametrize("head", [b"", b"\xef\xbb", b"\xff", b"a\xff\xfe"])
+def test_what_is_no_mark(head: bytes) -> None:
+    assert byte_order_mark(head) is None
+
+
+def test_microsofts_big5_and_hong_kongs() -> None:
+    assert detect((TRADITIONAL + "價錢是五十€。").encode("cp950")) == "cp950"
+    assert detect((TRADITIONAL + "佢哋嘅嘢喺邊度？").encode("big5hkscs")) == "big5hkscs"
+
+
+def test_four_bytes_of_gb18030() -> None:
+    assert detect((CHINESE + "生僻字：㐀𠀀，€。").encode("gb18030")) == "gb18030"
+
+
+def test_ascii_says_nothing() -> None:
+    assert detect(b"") is None
+    assert detect(b"plain words\r\n\t\x0c") is None
+
+
+@settings(deadline=None)
+@given(st.binary())
+def test_no_bytes_are_too_strange(data: bytes) -> None:
+    encoding = detect(data)
+    assert encoding is None or codecs.lookup(encoding)
+
+
+@pytest.mark.parametrize(
+    "data", [bytes(range(256)) * 8, b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(range(200)), bytes(100)]
+)
+def test_what_is_no_text_is_nothing(data: bytes) -> None:
+    assert detect(data) is None
+
+
+def test_a_few_damaged_bytes_leave_utf8_what_it_is() -> None:
+    data = CHINESE.encode()
+    assert detect(data[:30] + b"\xff" + data[30:]) == "utf-8"
+    assert detect(data[:31] + data[32:]) == "utf-8"
+    assert detect(data + b"\0") == "utf-8"
+    assert detect((ENGLISH * 3).replace("“", "�").encode()) == "utf-8"
+
+
+@pytest.mark.parametrize(
+    "text", ["好的", "今天的风不大，他对孙女说", "The café door", FRENCH[:60], "It’s “quoted” here"]
+)
+@pytest.mark.parametrize("damage", [b"\xff", b"\xe5", b"\xe4\xbd"])
+def test_a_damaged_byte_in_a_short_text_leaves_utf8_what_it_is(text: str, damage: bytes) -> None:
+    assert detect(text.encode() + b" " + damage + b" \n") == "utf-8"
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["café", "naïve", "été", "façade, élan, Noël", "“quoted”", "it’s", "5 €", "Ærø", "¿Qué? ¡Sí!", "© 2026 · nº 1"],
+)
+def test_one_accent_in_a_western_text(word: str) -> None:
+    text = f"The sign above the door says {word} in large letters. "
+    assert detect(text.encode("cp1252")) == "cp1252"
+    assert detect(text.encode()) == "utf-8"
+
+
+def test_a_byte_that_windows_does_not_have_makes_it_latin() -> None:
+    assert detect(FRENCH.replace("«", "\x81").replace("»", "\x8d").encode("latin-1", "ignore")) == "latin-1"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "head", "codec"),
+    [
+        ("UTF-8", b"a", "utf-8"),
+        ("utf-8-sig", b"a", "utf-8"),
+        ("utf-16", b"a\0", "utf-16-le"),
+        ("utf-16", b"\xfe\xff\0a", "utf-16-be"),
+        ("utf-16", b"\xff\xfea\0", "utf-16-le"),
+        ("utf-32", b"\0\0\xfe\xff", "utf-32-be"),
+        ("utf-32", b"", "utf-32-le"),
+        ("utf-16-be", b"\xff\xfe", "utf-16-be"),
+        ("GBK", b"\xef\xbb\xbf", "gbk"),
+        ("Latin-1", b"", "iso8859-1"),
+    ],
+)
+def test_an_encoding_set_by_the_user(encoding: str, head: bytes, codec: str) -> None:
+    assert plain_codec(encoding, head) == codec

@@ -1,0 +1,141 @@
+"""The whole line on small text: raw files to a registered model, and what is computed again when something changes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from small_line import Jobs, review, run_configuration, text_configuration
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from assets.language_model.registration import version_folder
+from assets.language_model.tracking import open_tracking
+
+TEXT = ["raw_text", "filtered_text", "clean_text", "token_shards"]
+DUMPS = ["tales", "reviews"]
+
+
+def computed(result: dict[str, Any]) -> set[str]:
+    """What was not there before."""
+    return {name for name, metadata in result["made"].items() if not metadata["reused"]}
+
+
+def test_from_raw_files_to_a_registered_model_and_only_what_changed_again(run_jobs: Jobs, sources: Path) -> None:
+    whole = {"job": "raw_to_model", "config": run_configuration()}
+    other_rate = {"job": "raw_to_model", "config": run_configuration(optimizer={"learning_rate": 0.01})}
+    more = (sources / "reviews.jsonl").read_text() + json.dumps({"text": review(900)}, ensure_ascii=False) + "\n"
+    first, again, retrained, extended = run_jobs(
+        [whole, whole, other_rate, {"write": {str(sources / "reviews.jsonl"): more}}, whole]
+    )
+    for result in (first, again, retrained, extended):
+        assert result["success"], result["failures"]
+        assert result["checks"] == {"rows_conserved": True}
+    everything = {f"{asset}[{dump}]" for asset in TEXT for dump in DUMPS}
+    everything |= {"duplicates", "vocabulary", "language_model", "evaluation", "model_version"}
+    assert computed(first) == everything
+    assert computed(again) == set()
+    assert computed(retrained) == {"language_model", "evaluation", "model_version"}
+    assert computed(extended) == everything - {"raw_text[tales]", "filtered_text[tales]", "clean_text[tales]"}
+
+    # Half of the reviews are copies.
+    assert first["made"]["clean_text[reviews]"]["dropped_exact_duplicate"] == 60
+    assert first["made"]["clean_text[reviews]"]["kept"] == 60
+    check_model_folder(Path(first["made"]["model_version"]["folder"]))
+    check_tracking(first, retrained)
+
+
+def check_model_folder(folder: Path) -> None:
+    """The folder opens in transformers, which writes with it, and tells what it is made of."""
+    model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    inputs = tokenizer("我觉得", return_tensors="pt")
+    written = model.generate(**inputs, max_new_tokens=8, do_sample=False)
+    assert written.shape[1] > inputs["input_ids"].shape[1]
+    card = (folder / "README.md").read_text()
+    assert "| tales |" in card
+    assert "CC0" in card
+    summary = json.loads((folder / "summary.json").read_text())
+    assert (summary["documents"], summary["kept"]) == (180, 120)
+    assert set(summary["languages"]) == {"en", "zh"}
+    assert [len(samples) for samples in summary["samples"].values()] == [2, 2]
+    for language, baselines in summary["baselines"].items():
+        assert set(baselines) == {"gzip", "xz", "bigram"}
+        assert summary["languages"][language]["bits_per_byte"] > 0
+
+
+def check_tracking(first: dict[str, Any], retrained: dict[str, Any]) -> None:
+    """MLflow leads from the version to the run, the data and the code, and the aliases are where they belong."""
+    client: MlflowClient = open_tracking()
+    versions = {version.version: version for version in client.search_model_versions("name = 'corpusline'")}
+    assert len(versions) == 3
+    one, two = (str(result["made"]["model_version"]["version"]) for result in (first, retrained))
+    assert version_folder(client, "corpusline", one) == Path(first["made"]["model_version"]["folder"])
+    assert first["made"]["model_version"]["champion"] is True
+    better = retrained["made"]["model_version"]["bits_per_byte"] < first["made"]["model_version"]["bits_per_byte"]
+    assert retrained["made"]["model_version"]["champion"] is better
+    assert client.get_model_version_by_alias("corpusline", "candidate").version == 3
+    run = client.get_run(versions[int(two)].run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["training.optimizer.learning_rate"] == "0.01"
+    assert {dataset.dataset.name for dataset in run.inputs.dataset_inputs} == set(DUMPS)
+    assert {"dagster.run_id", "corpusline.code", "corpusline.fingerprint"} <= run.data.tags.keys()
+    losses = client.get_metric_history(run.info.run_id, "loss")
+    assert sorted(metric.step for metric in losses) == [1, 2, 3, 4, 5, 6]
+    assert run.data.metrics["final.language.zh.bits_per_byte"] > 0
+
+
+def test_one_bad_dump_fails_alone(run_jobs: Jobs, sources: Path) -> None:
+    broken = (sources / "reviews.jsonl").read_text().replace("}\n", "\n", 1)
+    (result,) = run_jobs(
+        [
+            {"write": {str(sources / "reviews.jsonl"): broken}},
+            {"job": "text_stages", "config": text_configuration()},
+        ]
+    )
+    assert not result["success"]
+    assert set(result["made"]) == {"raw_text[tales]"}
+    (message,) = result["failures"]
+    assert "source 'reviews', file reviews.jsonl, line 1: invalid JSON" in message
+    assert "on_invalid: skip" in message
+
+
+@pytest.mark.parametrize(
+    ("asset", "settings", "message"),
+    [
+        ("vocabulary", {"size": 60_000}, "'size' = 60000 is more than the text supports"),
+        ("token_shards", {"validation_share": 1e-9}, "dump 'tales' has no validation document"),
+    ],
+)
+def test_settings_that_the_text_does_not_support(
+    run_jobs: Jobs, asset: str, settings: dict[str, Any], message: str
+) -> None:
+    config = text_configuration()
+    config["ops"][asset]["config"] |= settings
+    (result,) = run_jobs([{"job": "text_stages", "config": config}])
+    assert not result["success"]
+    assert message in result["failures"][0]
+
+
+@pytest.mark.slow
+def test_two_runs_from_nothing_give_the_same_files_and_losses(
+    run_jobs: Jobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = []
+    for home in ("one", "two"):
+        monkeypatch.setenv("CORPUSLINE_HOME", str(tmp_path / home))
+        results += run_jobs([{"job": "raw_to_model", "config": run_configuration()}])
+    one, two = (result["made"] for result in results)
+    assert one.keys() == two.keys()
+    unlike = {name for name in one if one[name]["digest"] != two[name]["digest"]}
+    # The trainer's record holds times of day; what it computes is compared below.
+    assert unlike <= {"language_model", "evaluation", "model_version"}
+    losses = [
+        [json.loads(line).get("loss") for line in (Path(made["language_model"]["folder"]) / "metrics.jsonl").open()]
+        for made in (one, two)
+    ]
+    assert losses[0] == losses[1]
+    weights = [(Path(made["model_version"]["folder"]) / "model.safetensors").read_bytes() for made in (one, two)]
+    assert weights[0] == weights[1]
