@@ -31,5 +31,7 @@ defs = dg.Definitions(
     schedules=[weekly_retraining],
     sensors=[catalogue_changes],
     # Each step is a process of its own, forked from one that has imported everything: a step starts at once.
-    executor=dg.multiprocess_executor.configured({"start_method": {"forkserver": {}}}, name="process_a_step"),
+    executor=dg.multiprocess_executor.configured(
+        {"start_method": {"forkserver": {"preload_modules": ["pipelines.definitions"]}}}, name="process_a_step"
+    ),
 )
