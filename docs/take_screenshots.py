@@ -8,7 +8,6 @@ Both servers are started on free ports of this machine and stopped at the end.
 from __future__ import annotations
 
 import argparse
-import os
 import socket
 import subprocess
 import sys
@@ -16,18 +15,24 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import dagster as dg
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
-from assets.language_model.tracking import open_experiment, open_tracking, tracking_uri
+from assets.language_model.tracking import open_tracking, tracking_uri
+from pipelines.instance_home import newest_version
 
 IMAGES = Path(__file__).parent / "images"
 WIDTH, HEIGHT = 1600, 1000
 START_SECONDS = 120
+PAGE_SECONDS = 90
+ASSETS = [
+    "raw_text", "filtered_text", "duplicates", "clean_text", "vocabulary", "token_shards", "language_model",
+    "evaluation", "model_version",
+]  # fmt: skip
+CLOSE_SIDEBAR = "return null"
 
 
 def free_port() -> int:
@@ -83,62 +88,61 @@ def browser(chromium: str, driver: str) -> Iterator[Chrome]:
             page.quit()
 
 
-def take(page: Chrome, url: str, name: str, *, seconds: float = 8.0, script: str | None = None) -> None:
-    """Open a page, give it time to draw, and keep its picture."""
+def take(page: Chrome, url: str, name: str, *, expected: Sequence[str], script: str | None = None) -> None:
+    """Open a page, wait until it shows what it should, and keep its picture.
+
+    Raises:
+        SystemExit: If it does not within a minute and a half; the picture taken then shows what is there instead.
+    """
     page.get(url)
-    time.sleep(seconds)
+    deadline = time.monotonic() + PAGE_SECONDS
+    missing = list(expected)
+    while missing and time.monotonic() < deadline:
+        time.sleep(1)
+        shown = page.execute_script("return document.body.innerText")
+        missing = [text for text in expected if text not in shown]
     if script:
         page.execute_script(script)
-        time.sleep(2)
+    # What is drawn on a canvas comes after the text.
+    time.sleep(5)
     page.save_screenshot(str(IMAGES / f"{name}.png"))
-    print(IMAGES / f"{name}.png")
+    if missing:
+        raise SystemExit(f"{url} does not show {missing}; see {IMAGES / name}.png")
+    print(IMAGES / f"{name}.png", flush=True)
 
 
 def dagster_pages(page: Chrome) -> None:
     """The asset graph, an asset with its plots, the run."""
     port = free_port()
     root = f"http://127.0.0.1:{port}"
+    version = newest_version()
     command = [
         sys.executable, "-m", "dagster_webserver", "-m", "pipelines.definitions", "-h", "127.0.0.1", "-p", str(port),
     ]  # fmt: skip
     with server(command, f"{root}/server_info"):
-        take(page, f"{root}/asset-groups", "dagster-graph", seconds=15)
-        take(page, f"{root}/assets/language_model", "dagster-language-model")
-        take(page, f"{root}/assets/clean_text", "dagster-clean-text")
-        take(page, f"{root}/runs", "dagster-runs")
-        run = newest_run()
-        if run:
-            take(page, f"{root}/runs/{run}", "dagster-run")
-
-
-def newest_run() -> str | None:
-    """Id of the newest run of the main job in this folder's Dagster instance."""
-    config = os.environ.get("DAGSTER_HOME") or str(Path.cwd())
-    with dg.DagsterInstance.from_config(config) as instance:
-        runs = instance.get_runs(dg.RunsFilter(job_name="raw_to_model"), limit=1)
-        return runs[0].run_id if runs else None
+        take(page, f"{root}/asset-groups", "dagster-graph", expected=ASSETS, script=CLOSE_SIDEBAR)
+        take(page, f"{root}/assets/language_model", "dagster-language-model", expected=["tokens_per_second"])
+        take(page, f"{root}/assets/clean_text", "dagster-clean-text", expected=["reviews-zh"])
+        take(page, f"{root}/runs/{version.run_id}", "dagster-run", expected=["raw_to_model", "Success"])
 
 
 def mlflow_pages(page: Chrome) -> None:
     """The training run with its curves, and the registered model."""
     port = free_port()
     root = f"http://127.0.0.1:{port}"
+    version = newest_version()
     client = open_tracking()
-    experiment = open_experiment(client, "corpusline")
-    (run,) = client.search_runs([experiment], max_results=1, order_by=["attributes.start_time DESC"])
+    registered = client.get_model_version(version.name, version.version)
+    run = client.get_run(registered.run_id)
+    address = f"{root}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
     command = [
         sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri(), "--host", "127.0.0.1",
         "--port", str(port), "--workers", "1",
     ]  # fmt: skip
     with server(command, f"{root}/health"):
-        take(page, f"{root}/#/experiments/{experiment}/runs/{run.info.run_id}", "mlflow-run", seconds=12)
-        take(
-            page,
-            f"{root}/#/experiments/{experiment}/runs/{run.info.run_id}/model-metrics",
-            "mlflow-metrics",
-            seconds=12,
-        )
-        take(page, f"{root}/#/models/corpusline", "mlflow-model")
+        take(page, address, "mlflow-run", expected=["training.steps", "reviews-zh"])
+        take(page, f"{address}/model-metrics", "mlflow-metrics", expected=["validation_loss"])
+        take(page, f"{root}/#/models/{version.name}", "mlflow-model", expected=["champion"])
 
 
 def main() -> None:

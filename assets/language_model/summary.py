@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assets.clean_text.summaries import funnel
-from assets.language_model.evaluation import Evaluation
 from training.artifact import Artifact
+
+if TYPE_CHECKING:  # `corpusline summary` shall not wait for torch
+    from assets.language_model.evaluation import Evaluation
 
 SUMMARY = "summary.json"
 

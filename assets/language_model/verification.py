@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM
 
 from training.export import ExportError, load_model
 
@@ -20,6 +19,9 @@ def verify_export(folder: Path) -> float:
     Raises:
         ExportError: If it is more than 1e-4.
     """
+    # Slow to import, and needed only when a model is new.
+    from transformers import AutoModelForCausalLM
+
     ours = load_model(folder)
     theirs = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False, dtype=torch.float32).eval()
     length = min(TOKENS, ours.settings.context)

@@ -1,0 +1,102 @@
+"""A training that is cancelled or killed in the middle, as Dagster sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from small_line import Jobs, run_configuration
+
+from training.checkpoint import newest_checkpoint
+from training.records import read_records
+
+STEPS = 1500
+CONFIGURATION = run_configuration(steps=STEPS, checkpoint_every=100, validate_every=STEPS, log_every=5)
+RUN_JOBS = Path(__file__).with_name("run_jobs.py")
+
+
+@pytest.fixture
+def started(tmp_path: Path, sources: Path, own_home: Path) -> tuple[subprocess.Popen[str], Path, Path]:
+    """The job, on its way in a training of many steps; the folder of that training; where its result will be."""
+    given, answer = tmp_path / "interrupted.json", tmp_path / "interrupted-results.json"
+    given.write_text(json.dumps([{"job": "raw_to_model", "config": CONFIGURATION}]))
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", str(RUN_JOBS), str(given), str(answer)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=tmp_path,
+    )
+    deadline = time.monotonic() + 240
+    while True:
+        runs = list((own_home / "training-runs").glob("*"))
+        if runs and any(record["step"] >= 150 for record in read_records(runs[0] / "metrics.jsonl")):
+            return process, runs[0], answer
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def ranks_of(run: Path) -> list[psutil.Process]:
+    """The launchers and ranks of a training."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if str(run / "configuration.json") in process.cmdline():
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def check_resumed(result: dict[str, Any], run: Path, step: int) -> None:
+    assert result["success"], result["failures"]
+    assert f"resumed from the checkpoint of step {step}" in (run / "trainer.log").read_text()
+    steps = [record["step"] for record in read_records(run / "metrics.jsonl") if "loss" in record]
+    assert steps == list(range(5, STEPS + 1, 5))
+    assert result["made"]["language_model"]["steps"] == STEPS
+
+
+@pytest.mark.slow
+def test_a_cancelled_run_stops_every_rank_leaves_a_checkpoint_and_goes_on(
+    started: tuple[subprocess.Popen[str], Path, Path], run_jobs: Jobs
+) -> None:
+    process, run, _ = started
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=120)
+    assert ranks_of(run) == []
+    newest = newest_checkpoint(run)
+    assert newest is not None
+    step = newest[1].step
+    assert step >= 150
+    assert f"stopped by a signal after step {step};" in (run / "trainer.log").read_text()
+    (result,) = run_jobs([{"job": "raw_to_model", "config": CONFIGURATION}])
+    check_resumed(result, run, step)
+
+
+@pytest.mark.slow
+def test_a_killed_rank_fails_the_run_in_plain_words_and_the_next_run_goes_on(
+    started: tuple[subprocess.Popen[str], Path, Path], run_jobs: Jobs
+) -> None:
+    process, run, answer = started
+    for rank in ranks_of(run):
+        if not any("deepspeed.launcher" in argument for argument in rank.cmdline()):
+            os.kill(rank.pid, signal.SIGKILL)
+    process.wait(timeout=120)
+    (result,) = json.loads(answer.read_text())
+    assert not result["success"]
+    assert "the trainer ended with exit code" in result["failures"][0]
+    assert str(run / "trainer.log") in result["failures"][0]
+    assert "language_model" not in result["made"]
+    newest = newest_checkpoint(run)
+    assert newest is not None
+    (result,) = run_jobs([{"job": "raw_to_model", "config": CONFIGURATION}])
+    check_resumed(result, run, newest[1].step)
