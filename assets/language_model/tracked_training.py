@@ -20,6 +20,8 @@ from assets.plots import curves
 from training.artifact import Artifact
 from training.preflight import check_run
 
+# Rarely, since whatever runs here takes a core from the ranks for that time, and they wait for each other.
+SEND_SECONDS = 10.0
 PLOT_SECONDS = 60.0
 
 
@@ -106,6 +108,7 @@ def train_tracked(
         status = "KILLED"
         raise
     finally:
+        tracked.send(run.records())
         with suppress(TrackingError):
             tracked.finish(status)
     if not run.finished:
@@ -113,13 +116,16 @@ def train_tracked(
 
 
 def _follow(context: dg.AssetExecutionContext, run: TrainingRun, tracked: TrackedTraining) -> Callable[[], None]:
-    """What is done about twice a second: new metrics go to MLflow, and now and then a plot to the Dagster run."""
+    """What is done now and then: new metrics go to MLflow, and more rarely a plot to the Dagster run."""
     sent = 0
-    shown = time.monotonic()
+    looked = shown = time.monotonic()
     problem: str | None = None
 
     def tick() -> None:
-        nonlocal sent, shown, problem
+        nonlocal sent, looked, shown, problem
+        if time.monotonic() - looked < SEND_SECONDS:
+            return
+        looked = time.monotonic()
         records = run.records()
         if len(records) > sent:
             tracked.send(records)
