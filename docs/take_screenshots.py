@@ -142,7 +142,6 @@ def mlflow_pages(page: Chrome) -> None:
     ]  # fmt: skip
     with server(command, f"{root}/health"):
         take(page, address, "mlflow-run", expected=["training.steps", "reviews-zh"])
-        take(page, f"{address}/model-metrics", "mlflow-metrics", expected=["Model metrics ("], search="loss")
         take(page, f"{root}/#/models/{version.name}", "mlflow-model", expected=["champion"])
 
 
