@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService, Keys
-from selenium.webdriver.common.by import By
 
 from assets.language_model.tracking import open_tracking, tracking_uri
 from pipelines.instance_home import newest_version
@@ -86,9 +85,8 @@ def browser(chromium: str, driver: str) -> Iterator[Chrome]:
             page.quit()
 
 
-def take(page: Chrome, url: str, name: str, *, expected: Sequence[str], keys: str = "", search: str = "") -> None:
-    """Open a page, wait until it shows what it should, press Alt with ``keys`` or type ``search`` in its first
-    search field where asked to, and keep its picture.
+def take(page: Chrome, url: str, name: str, *, expected: Sequence[str], keys: str = "") -> None:
+    """Open a page, wait until it shows what it should, press Alt with ``keys`` if there are any, and keep its picture.
 
     Raises:
         SystemExit: If it does not within a minute and a half; the picture taken then shows what is there instead.
@@ -100,8 +98,6 @@ def take(page: Chrome, url: str, name: str, *, expected: Sequence[str], keys: st
         time.sleep(1)
         shown = page.execute_script("return document.body.innerText")
         missing = [text for text in expected if text not in shown]
-    if search:
-        page.find_element(By.CSS_SELECTOR, "input[placeholder^='Search']").send_keys(search)
     if keys:
         ActionChains(page).key_down(Keys.ALT).send_keys(keys).key_up(Keys.ALT).perform()
     # What is drawn on a canvas comes after the text.
