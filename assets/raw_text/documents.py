@@ -2,7 +2,9 @@
 
 Columns of ``documents-*.parquet`` (schema ``DOCUMENTS``):
 
-- ``doc_id``: 32 hex digits, see ``document_id``
+- ``doc_id``: 32 hex digits, see ``document_id``: of the dump's name and the document's content, not of its place. A
+  source whose files are compressed otherwise, renamed, put in another order, packed, split or joined has the same set
+  of identities. Documents of one content in one dump are told apart by their number, see ``copy_id``
 - ``text``: the document's text
 - ``source``, ``dump``: the catalogue's value for the source column, and the entry's name
 - ``path``: the member file in its folder or archive, without the ending of a compression
@@ -60,26 +62,46 @@ class Hash(Protocol):
         """The hash in hex."""
 
 
-def document_hash(dump: str, path: str) -> Hash:
-    """BLAKE2b (128 bits) begun with where a document lies; ``document_id`` continues it."""
-    return hashlib.blake2b(f"{dump}\0{path}\0".encode("utf-8", "surrogateescape"), digest_size=16)
+def document_hash(dump: str) -> Hash:
+    """Begin the identities of a dump; ``document_id`` continues it."""
+    return hashlib.blake2b(f"{dump}\0".encode(), digest_size=16)
 
 
-def document_id(begun: Hash, byte_start: int, raw: bytes) -> str:
-    """Identity of a document: 32 hex digits of BLAKE2b over (dump, path, byte_start as 8 little-endian bytes, raw).
+def document_id(begun: Hash, raw: bytes) -> str:
+    """Identity of a document: 32 hex digits of BLAKE2b over the dump's name, a zero byte and its raw content.
 
-    The same bytes at the same place have the same id on any machine and in any order of reading; compressing the file
-    or packing the folder otherwise does not change it.
+    The same content has the same identity on any machine, in any file and in any order of reading.
 
     Args:
-        begun: ``document_hash`` of the file.
-        byte_start: The column of that name.
-        raw: The file's bytes from ``byte_start`` to ``byte_end``; for Parquet, the text in UTF-8.
+        begun: ``document_hash`` of the dump.
+        raw: What the source delivered: of txt, markdown, jsonl and csv the file's bytes from ``byte_start`` to
+            ``byte_end`` (of csv without the header, whose names may be written into several files); of Parquet the text
+            in UTF-8 and, if there is an ``id_field``, a zero byte and its value as JSON.
     """
     state = begun.copy()
-    state.update(byte_start.to_bytes(8, "little"))
     state.update(raw)
     return state.hexdigest()
+
+
+def copy_id(doc_id: str, number: int) -> str:
+    """Identity of a document whose content stood in the dump before: BLAKE2b over the 16 bytes of an identity and 8.
+
+    Args:
+        doc_id: ``document_id`` of the content.
+        number: How many documents of that content come before it, from 1; hashed as 8 little-endian bytes.
+    """
+    return hashlib.blake2b(bytes.fromhex(doc_id) + number.to_bytes(8, "little"), digest_size=16).hexdigest()
+
+
+def document_writer(path: Path) -> pq.ParquetWriter:
+    """Open one ``documents-*.parquet`` for writing, with the settings of all."""
+    return pq.ParquetWriter(
+        path,
+        DOCUMENTS,
+        compression="zstd",
+        use_dictionary=_REPETITIVE,  # type: ignore[arg-type]  # the stubs know no list
+        write_statistics=[name for name in DOCUMENTS.names if name != "text"],
+    )
 
 
 class DocumentWriter:
@@ -144,13 +166,7 @@ class DocumentWriter:
 
     def _flush(self) -> None:
         if self._writer is None:
-            self._writer = pq.ParquetWriter(
-                self._folder / f"documents-{self._files:05d}.parquet",
-                DOCUMENTS,
-                compression="zstd",
-                use_dictionary=_REPETITIVE,  # type: ignore[arg-type]  # the stubs know no list
-                write_statistics=[name for name in DOCUMENTS.names if name != "text"],
-            )
+            self._writer = document_writer(self._folder / f"documents-{self._files:05d}.parquet")
             self._files += 1
         if self._waiting:
             table = pa.concat_tables(self._waiting).combine_chunks()

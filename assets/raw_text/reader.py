@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, cast
 from assets.raw_text.archive import is_archive, read_members, strip_archive
 from assets.raw_text.catalogue import Source
 from assets.raw_text.compression import UnpackedStream, compression, strip_compression
+from assets.raw_text.copies import number_copies
 from assets.raw_text.downloads import disk_errors
 from assets.raw_text.errors import RawTextError
 from assets.raw_text.fetch import LocalFile, is_wanted, nothing_matches
@@ -39,8 +40,9 @@ _EXAMPLES = 1000
 def read_source(source: Source, files: Sequence[LocalFile], *, out: Path) -> RawTextReport:
     """Read all files of a source into an empty folder; see the module's description.
 
-    Memory is bounded by a document and a row group, not by a file. The bytes written depend on the files' content and
-    names and on the source's settings alone.
+    Memory is bounded by a document, a row group and what ``number_copies`` allows DuckDB, not by a file. The bytes
+    written depend on the files' content and names and on the source's settings alone; the set of identities does not
+    even depend on how the content is cut into files.
 
     Args:
         source: An entry of the catalogue.
@@ -51,17 +53,20 @@ def read_source(source: Source, files: Sequence[LocalFile], *, out: Path) -> Raw
         RawTextError: If a file is damaged, unsafe, empty or holds what cannot be read (unless ``on_invalid`` is skip),
             if no member matches, no document is found, or the disk is full.
     """
-    with disk_errors(out, f"source '{source.name}'"), SourceWriter(source, out) as output:
-        existing: list[str] = []
-        for file in files:
-            _read_file(file, source, output, existing)
-        if not output.files:
-            raise nothing_matches(f"source '{source.name}'", source, existing)
-        if not output.documents:
-            raise RawTextError(
-                f"source '{source.name}' has no document in its {output.files} files ({output.skipped} rows skipped); "
-                "correct 'uri', 'include' or 'documents'"
-            )
+    where = f"source '{source.name}'"
+    with disk_errors(out, where):
+        with SourceWriter(source, out) as output:
+            existing: list[str] = []
+            for file in files:
+                _read_file(file, source, output, existing)
+            if not output.files:
+                raise nothing_matches(where, source, existing)
+            if not output.documents:
+                raise RawTextError(
+                    f"{where} has no document in its {output.files} files ({output.skipped} rows skipped); "
+                    "correct 'uri', 'include' or 'documents'"
+                )
+        number_copies(out, where=where)
     return output.report()
 
 

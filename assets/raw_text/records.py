@@ -27,7 +27,7 @@ class Record(NamedTuple):
 
     Attributes:
         text: The document's text.
-        raw: The bytes its identity is made of.
+        raw: The bytes its identity is made of, see ``document_id``.
         byte_start: As in ``DOCUMENTS``.
         byte_end: As in ``DOCUMENTS``.
         line: Line (Parquet: row) it begins on, from 1; None where lines mean nothing.
@@ -187,6 +187,8 @@ def _parquet_record(fields: dict[str, Any], row: int, source: Source) -> Record:
         text = fields[source.text_field]
         raw = text.encode()
         if len(raw) <= source.maximum_document_bytes:
+            if source.id_field:
+                raw += b"\0" + _dump_json(fields[source.id_field]).encode("utf-8", "replace")
             return Record(text, raw, row, row + 1, row + 1, _metadata(fields, source))
         reason = f"the document is larger than {source.maximum_document_bytes:,} bytes"
     return Record("", b"", row, row + 1, row + 1, invalid=reason)

@@ -144,7 +144,7 @@ class MemberWriter:
         self.encoding: str | None = None
         self.documents = self.skipped = 0
         self._output = output
-        self._hash = document_hash(output.source.name, path)
+        self._hash = document_hash(output.source.name)
         self._batch = _Batch()
 
     def __enter__(self) -> Self:
@@ -166,7 +166,7 @@ class MemberWriter:
             if record.invalid:
                 self.refuse(record.invalid, record.line, record.byte_start)
                 continue
-            batch.doc_ids.append(document_id(self._hash, record.byte_start, record.raw))
+            batch.doc_ids.append(document_id(self._hash, record.raw))
             batch.texts.append(record.text)
             batch.starts.append(record.byte_start)
             batch.ends.append(record.byte_end)

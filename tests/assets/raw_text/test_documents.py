@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.raw_text.documents import DOCUMENTS, DocumentWriter, document_hash, document_id
+from assets.raw_text.documents import DOCUMENTS, DocumentWriter, copy_id, document_hash, document_id
 
 
 def table(texts: list[str], first: int = 0) -> pa.Table:
@@ -47,25 +47,18 @@ def group_sizes(path: Path) -> list[int]:
 
 def test_the_identity_is_the_documented_one() -> None:
     raw = "好\n".encode()
-    expected = hashlib.blake2b("dump\0书/a.txt\0".encode() + (258).to_bytes(8, "little") + raw, digest_size=16)
-    assert document_id(document_hash("dump", "书/a.txt"), 258, raw) == expected.hexdigest()
+    expected = hashlib.blake2b(b"dump\0" + raw, digest_size=16)
+    assert document_id(document_hash("dump"), raw) == expected.hexdigest()
+    second = hashlib.blake2b(expected.digest() + (258).to_bytes(8, "little"), digest_size=16)
+    assert copy_id(expected.hexdigest(), 258) == second.hexdigest()
 
 
-def test_the_identity_is_of_the_place_and_the_bytes() -> None:
-    begun = document_hash("d", "a.txt")
-    ids = {
-        document_id(begun, 0, b"x"),
-        document_id(begun, 0, b"y"),
-        document_id(begun, 1, b"x"),
-        document_id(document_hash("e", "a.txt"), 0, b"x"),
-        document_id(document_hash("d", "b.txt"), 0, b"x"),
-    }
-    assert len(ids) == 5
-    assert document_id(begun, 0, b"x") == document_id(document_hash("d", "a.txt"), 0, b"x")
-
-
-def test_a_path_that_is_no_utf8_has_an_identity() -> None:
-    assert len(document_id(document_hash("d", "caf\udce9.txt"), 0, b"x")) == 32
+def test_the_identity_is_of_the_dump_and_the_content() -> None:
+    begun = document_hash("d")
+    ids = [document_id(begun, b"x"), document_id(begun, b"y"), document_id(document_hash("e"), b"x")]
+    ids += [copy_id(ids[0], 1), copy_id(ids[0], 2), copy_id(ids[1], 1)]
+    assert len(set(ids)) == 6
+    assert document_id(begun, b"x") == document_id(document_hash("d"), b"x") == ids[0]
 
 
 def test_groups_and_files_roll_at_their_limits(tmp_path: Path) -> None:

@@ -203,6 +203,71 @@ def test_a_copy_elsewhere_has_another_identity(read: Read) -> None:
     assert len(set(reading.ids)) == 3
 
 
+RECORDS: dict[str, dict[str, Any]] = {
+    "line": {"documents": {"by": "line"}},
+    "blank_line": {"documents": {"by": "blank_line"}},
+    "regex": {"documents": {"by": "regex", "pattern": "(?m)^# "}},
+    "file": {},
+    "jsonl": {"format": "jsonl", "id_field": "n"},
+    "csv": {"format": "csv", "id_field": "n"},
+    "parquet": {"format": "parquet", "id_field": "n"},
+}
+
+
+def shard(records: list[tuple[str, int]], kind: str) -> bytes:
+    """One file with these (text, number)."""
+    if kind == "jsonl":
+        return "".join(json.dumps({"text": text, "n": number}) + "\n" for text, number in records).encode()
+    if kind == "csv":
+        text_file = io.StringIO()
+        csv.writer(text_file).writerows([["text", "n"], *records])
+        return text_file.getvalue().encode()
+    if kind == "parquet":
+        packed = io.BytesIO()
+        pq.write_table(pa.table({"text": [r[0] for r in records], "n": [r[1] for r in records]}), packed)
+        return packed.getvalue()
+    between = {"line": "\n", "blank_line": "\n\n", "regex": "\n# ", "file": ""}[kind]
+    return ("# " if kind == "regex" else "").encode() + between.join(text for text, _ in records).encode()
+
+
+@pytest.mark.parametrize("kind", RECORDS)
+@settings(max_examples=8, deadline=None)
+@given(data=st.data())
+def test_identities_do_not_depend_on_how_a_source_is_cut_into_files(read: Read, kind: str, data: st.DataObject) -> None:
+    record = st.tuples(st.text("ab好", min_size=1, max_size=2), st.integers(0, 1))
+    records = data.draw(st.lists(record, min_size=1, max_size=8), label="records")
+    shuffled = data.draw(st.permutations(records), label="order")
+    sizes = st.just(1) if kind == "file" else st.integers(1, 4)
+    endings = st.sampled_from(["", *COMPRESSIONS])
+
+    def cut(records: list[tuple[str, int]]) -> dict[str, bytes]:
+        files = {}
+        while records:
+            size, ending = data.draw(sizes, label="size"), data.draw(endings, label="ending")
+            content = compress(shard(records[:size], kind), ending)
+            files[f"{data.draw(st.integers(0, 99), label='name')}-{len(files)}.dat{ending}"] = content
+            records = records[size:]
+        return files
+
+    fields = {"uri": "input", "include": ["*.dat"], "encoding": "utf-8"} | RECORDS[kind]
+    one, other = read(cut(records), **fields), read(cut(shuffled), **fields)
+    assert sorted(one.ids) == sorted(other.ids)
+    assert len(set(one.ids)) == len(records)
+    # What has one identity has one text, however it is cut.
+    texts = dict(zip(one.ids, one.texts, strict=True))
+    assert texts == dict(zip(other.ids, other.texts, strict=True))
+
+
+def test_texts_of_different_records_have_identities_of_their_own(read: Read) -> None:
+    packed = io.BytesIO()
+    pq.write_table(pa.table({"text": ["same", "same"], "n": ["一", "二"]}), packed)
+    fields = {"format": "parquet", "id_field": "n"}
+    forwards = read({"a.parquet": packed.getvalue()}, **fields)
+    packed = io.BytesIO()
+    pq.write_table(pa.table({"text": ["same", "same"], "n": ["二", "一"]}), packed)
+    assert read({"a.parquet": packed.getvalue()}, **fields).ids == forwards.ids[::-1]
+
+
 JSON_ERROR = b'{"text": "a"}\n{"text": \n'
 ZEROS = bytes(20 << 20)
 REFUSED: dict[str, tuple[Mapping[str, bytes], dict[str, Any], str]] = {

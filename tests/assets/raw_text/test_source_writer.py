@@ -53,8 +53,8 @@ def test_many_documents_keep_their_order_and_identity(source: MakeSource, tmp_pa
     table = pq.read_table(tmp_path / "documents-00000.parquet")
     assert table.schema.equals(DOCUMENTS)
     assert table["byte_start"].to_pylist() == list(range(count))
-    begun = document_hash("dump", "a.txt")
-    assert table["doc_id"].to_pylist() == [document_id(begun, number, b"%d" % number) for number in range(count)]
+    begun = document_hash("dump")
+    assert table["doc_id"].to_pylist() == [document_id(begun, b"%d" % number) for number in range(count)]
 
 
 def test_many_skipped_places_each_have_a_row(source: MakeSource, tmp_path: Path) -> None:
