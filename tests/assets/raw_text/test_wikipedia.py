@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import bz2
+import io
+import json
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+import pytest
+
+from assets.raw_text.compression import UnpackedStream
+from assets.raw_text.errors import RawTextError
+from assets.raw_text.records import Record
+from assets.raw_text.wikipedia import read_wikipedia
+
+HEAD = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" version="0.11" xml:lang="zh">
+  <siteinfo>
+    <sitename>Wikipedia</sitename>
+    <base>https://zh.wikipedia.org/wiki/Wikipedia:%E9%A6%96%E9%A1%B5</base>
+    <namespaces><namespace key="0" case="first-letter" /><namespace key="6" case="first-letter">Fichier</namespace>
+    </namespaces>
+  </siteinfo>
+"""
+
+
+def page(
+    title: str, text: str, *, number: int = 1, namespace: int = 0, redirect: str = "", model: str = "wikitext"
+) -> str:
+    """A page with one revision."""
+    target = f'<redirect title="{redirect}" />' if redirect else ""
+    return (
+        f"  <page><title>{escape(title)}</title><ns>{namespace}</ns><id>{number}</id>{target}<revision>"
+        f"<id>{number + 100}</id><parentid>7</parentid><timestamp>2026-01-0{number}T00:00:00Z</timestamp>"
+        f"<contributor><username>周</username><id>9</id></contributor><model>{model}</model>"
+        f'<text bytes="5" xml:space="preserve">{escape(text)}</text><sha1>x</sha1></revision></page>\n'
+    )
+
+
+def dump(*pages: str) -> bytes:
+    return (HEAD + "".join(pages) + "</mediawiki>\n").encode()
+
+
+@pytest.fixture
+def records(source: Callable[..., Any]) -> Callable[..., list[Record]]:
+    def read(data: bytes, **fields: Any) -> list[Record]:
+        return list(read_wikipedia(io.BytesIO(data), source(**fields)))
+
+    return read
+
+
+def test_a_page_is_a_document(records: Callable[..., list[Record]]) -> None:
+    data = dump(page("上海 (城市)", "'''上海'''是[[城市]]。[[Fichier:a.jpg]]"), page("R&D?", "A & <b>B</b>.", number=2))
+    first, second = records(data)
+    assert [first.text, second.text] == ["上海是城市。", "A & B."]
+    assert json.loads(first.metadata) == {
+        "id": "1",
+        "revision": "101",
+        "title": "上海 (城市)",
+        "url": "https://zh.wikipedia.org/wiki/%E4%B8%8A%E6%B5%B7_(%E5%9F%8E%E5%B8%82)",
+        "date": "2026-01-01T00:00:00Z",
+    }
+    assert json.loads(second.metadata)["url"] == "https://zh.wikipedia.org/wiki/R%26D%3F"
+    for record in (first, second):
+        element = data[record.byte_start : record.byte_end]
+        assert element.startswith(b"<page><title>") and element.endswith(b"</revision></page>")
+    assert second.raw == b"2\x00102\0A & <b>B</b>."
+
+
+def test_only_articles_are_read(records: Callable[..., list[Record]]) -> None:
+    data = dump(
+        page("Talk:A", "talk", namespace=1),
+        page("B", "#REDIRECT [[A]]", redirect="A"),
+        page("Module", "return {}", model="Scribunto"),
+        page("Empty", "{{Infobox}}"),
+        page("A", "text"),
+    )
+    assert [record.text for record in records(data)] == ["text"]
+
+
+def test_the_last_of_several_revisions_is_read(records: Callable[..., list[Record]]) -> None:
+    older = page("A", "old words")
+    newer = older.replace("</page>", "<revision><id>200</id><text>new</text></revision></page>")
+    (record,) = records(dump(newer))
+    assert record.text == "new" and json.loads(record.metadata)["revision"] == "200"
+
+
+def test_the_source_chooses_a_variant(records: Callable[..., list[Record]]) -> None:
+    data = dump(page("A", "-{zh-hans:计算机;zh-hant:電腦}-"))
+    assert records(data, language="zh-Hant")[0].text == "電腦"
+    assert records(data, language="zh")[0].text == "计算机"
+
+
+def test_a_dump_cut_in_the_middle_keeps_what_came_before(records: Callable[..., list[Record]]) -> None:
+    data = dump(page("A", "one"), page("B", "two", number=2), page("C", "three", number=3))
+    cut = data[: data.index(b"three")]
+    first, second, last = records(cut)
+    assert [first.text, second.text] == ["one", "two"]
+    assert last.invalid is not None and last.invalid.startswith("is no complete MediaWiki dump: no element found: line")
+    assert last.byte_start == len(cut)
+
+
+def test_a_damaged_stream_fails_or_is_skipped_from_there(source: Callable[..., Any]) -> None:
+    pages = [page("A", f"word {number} " * 2000, number=number) for number in range(1, 9)]
+    packed = bz2.compress(dump(*pages), 1)[:-40]
+
+    def read(**fields: Any) -> list[Record]:
+        stream = UnpackedStream(io.BytesIO(packed), ".bz2", where="file a", maximum_bytes=1 << 30, maximum_ratio=1e6)
+        return list(read_wikipedia(stream, source(**fields)))
+
+    with pytest.raises(RawTextError, match="file a is truncated or damaged"):
+        read()
+    *kept, last = read(on_invalid="skip")
+    assert kept and all(record.invalid is None for record in kept)
+    assert last.invalid is not None and "is truncated or damaged" in last.invalid
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"<html></html>", "its first element is <html>, not <mediawiki>"),
+        (b"plain words", "syntax error"),
+        (b'<!DOCTYPE m [<!ENTITY a "aaaa">]><mediawiki>&a;</mediawiki>', "declares the entity 'a'"),
+    ],
+)
+def test_what_is_no_dump(records: Callable[..., list[Record]], data: bytes, reason: str) -> None:
+    (record,) = records(data)
+    assert record.invalid is not None and reason in record.invalid
+
+
+def test_a_page_that_is_too_large(records: Callable[..., list[Record]]) -> None:
+    data = dump(page("Long", "a" * 5000), page("长", "字" * 400, number=2), page("C", "text", number=3))
+    long, chinese, last = records(data, maximum_document_bytes=1024)
+    assert long.invalid == "the page 'Long' is larger than 1,024 bytes"
+    assert chinese.invalid == "the page '长' is larger than 1,024 bytes"
+    assert last.text == "text"
+
+
+def test_an_empty_file_has_no_page(records: Callable[..., list[Record]]) -> None:
+    assert records(b"") == []
