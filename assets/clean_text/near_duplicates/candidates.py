@@ -10,11 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 import duckdb
+import numpy as np
+import pyarrow as pa
 
+from assets.clean_text.kernels.buffers import Array
+from assets.clean_text.near_duplicates.groups import Groups, Neighbours
 from assets.clean_text.near_duplicates.minhash import band_names
 from assets.clean_text.near_duplicates.settings import NearDuplicateSettings
+
+_PAIRS_A_BATCH = 1 << 18
 
 
 def collect_documents(
@@ -59,31 +66,53 @@ def find_pairs(connection: duckdb.DuckDBPyConnection, settings: NearDuplicateSet
     documents are of several kinds; it has the other bands to be found in.
     """
     connection.execute('CREATE TABLE found (kept BIGINT, "other" BIGINT)')
-    for band in band_names(settings):
-        connection.execute(
-            f"CREATE OR REPLACE TABLE members AS "
-            f"WITH shared AS (SELECT {band} FROM documents GROUP BY {band} HAVING count(*) > 1) "
-            f"SELECT {band} AS hash, documents.rowid AS rank, shingles FROM documents SEMI JOIN shared USING ({band})"
-        )
-        connection.execute(
-            "CREATE OR REPLACE TABLE members AS SELECT *, "
-            "row_number() OVER (PARTITION BY hash ORDER BY rank) AS place, "
-            "row_number() OVER (PARTITION BY hash ORDER BY shingles, rank) AS place_by_size, "
-            "count(*) OVER (PARTITION BY hash) AS size FROM members"
-        )
-        connection.execute(
-            "INSERT INTO found SELECT a.rank, b.rank FROM members a JOIN members b USING (hash) "
-            "WHERE a.place <= $most AND a.place < b.place AND (a.place <= $half OR b.place <= $most + 1) "
-            "AND least(a.shingles, b.shingles) >= $threshold * greatest(a.shingles, b.shingles)",
-            {"most": settings.comparisons, "half": settings.comparisons // 2, "threshold": settings.threshold},
-        )
-        connection.execute(
-            "INSERT INTO found SELECT least(a.rank, b.rank), greatest(a.rank, b.rank) "
-            "FROM (SELECT *, unnest(range(1, $half + 1)) AS distance FROM members WHERE size > $most + 1) a "
-            "JOIN members b ON a.hash = b.hash AND a.place_by_size + a.distance = b.place_by_size "
-            "WHERE a.shingles >= $threshold * b.shingles",
-            {"most": settings.comparisons, "half": settings.comparisons // 2, "threshold": settings.threshold},
-        )
-    connection.execute("DROP TABLE IF EXISTS members")
+    batch_rows = max(1, _PAIRS_A_BATCH // settings.comparisons)
+    with connection.cursor() as reading, _Found(connection) as found:
+        for band in band_names(settings):
+            groups = Groups(comparisons=settings.comparisons, threshold=settings.threshold)
+            large: list[Array] = []
+            rows = reading.sql(f"SELECT {band} AS hash, rowid AS rank, shingles FROM documents ORDER BY hash, rank")
+            for batch in rows.to_arrow_reader(batch_rows):
+                pairs, exceeding = groups.add(*(column.to_numpy() for column in batch.columns))
+                found.add(pairs)
+                large.append(exceeding)
+            if any(map(len, large)):
+                reading.register("large", pa.table({"hash": np.concatenate(large)}))
+                neighbours = Neighbours(width=settings.comparisons // 2, threshold=settings.threshold)
+                rows = reading.sql(
+                    f"SELECT {band} AS hash, documents.rowid AS rank, shingles FROM documents SEMI JOIN large "
+                    f"ON {band} = large.hash ORDER BY hash, shingles, rank"
+                )
+                for batch in rows.to_arrow_reader(batch_rows):
+                    found.add(neighbours.add(*(column.to_numpy() for column in batch.columns)))
+                reading.unregister("large")
     connection.execute("CREATE TABLE pairs AS SELECT DISTINCT * FROM found")
     connection.execute("DROP TABLE found")
+
+
+class _Found:
+    """Inserts pairs of ranks into the table ``found``, many at a time."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+        self._waiting: list[Array] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._flush()
+
+    def add(self, pairs: Array) -> None:
+        """Insert pairs, int64 (n, 2), some time."""
+        self._waiting.append(pairs)
+        if sum(map(len, self._waiting)) >= _PAIRS_A_BATCH:
+            self._flush()
+
+    def _flush(self) -> None:
+        pairs = np.concatenate(self._waiting or [np.empty((0, 2), np.int64)])
+        self._waiting = []
+        self._connection.register("batch", pa.table({"kept": pairs[:, 0].copy(), "other": pairs[:, 1].copy()}))
+        self._connection.execute("INSERT INTO found FROM batch")
+        self._connection.unregister("batch")
