@@ -14,7 +14,7 @@ from typing import IO, BinaryIO, Protocol, cast
 
 import zstandard
 
-from assets.raw_text.errors import RawTextError
+from assets.raw_text.errors import DamagedError, RawTextError
 
 DAMAGED: tuple[type[Exception], ...] = (
     EOFError,
@@ -149,9 +149,9 @@ class UnpackedStream:
         return data
 
 
-def damaged(where: str, error: Exception) -> RawTextError:
+def damaged(where: str, error: Exception) -> DamagedError:
     """The error for a compressed file that cannot be unpacked to its end."""
-    return RawTextError(f"{where} is truncated or damaged ({error}); fetch or pack it again")
+    return DamagedError(f"{where} is truncated or damaged ({error}); fetch or pack it again")
 
 
 def check_limits(where: str, unpacked: int, packed: int, *, maximum_bytes: int, maximum_ratio: float) -> None:

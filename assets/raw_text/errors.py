@@ -11,3 +11,7 @@ class CatalogueError(SettingsError):
 
 class RawTextError(RuntimeError):
     """A source cannot be fetched or read; the message names the source, the file, the place in it and the remedy."""
+
+
+class DamagedError(RawTextError):
+    """A compressed file or archive is truncated or damaged: what was read of it before is good."""

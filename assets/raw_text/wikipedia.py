@@ -6,6 +6,7 @@ and without pages that hold something other than wikitext; of a page with severa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import quote
@@ -13,7 +14,7 @@ from xml.parsers import expat
 
 from assets.raw_text.catalogue import Source
 from assets.raw_text.compression import ByteStream
-from assets.raw_text.errors import RawTextError
+from assets.raw_text.errors import DamagedError
 from assets.raw_text.metadata import NO_METADATA, metadata_json
 from assets.raw_text.records import Record
 from assets.raw_text.wikitext import HIDDEN_NAMESPACES, plain_text
@@ -22,8 +23,10 @@ from assets.raw_text.xml_events import XmlError, create_parser
 # What a damaged stream has given before its error is lost up to one block.
 _BLOCK_BYTES = 1 << 13
 _PAGE_END = len(b"</page>")
+# Media, files, categories (MediaWiki's namespace constants).
 _HIDDEN_KEYS = {"-2", "6", "14"}
-"""Media, files, categories (MediaWiki's namespace constants)."""
+# Old dumps have no element for it.
+_REDIRECT = re.compile(r"\s*#(?:redirect|重定向|重新導向)\s*:?\s*\[\[", re.IGNORECASE)
 
 
 @dataclass
@@ -109,7 +112,7 @@ def read_wikipedia(stream: ByteStream, source: Source) -> Iterator[Record]:
         source: Its language chooses among the variants of a Chinese text; its limits.
 
     Raises:
-        RawTextError: If the stream is truncated or damaged and ``on_invalid`` is ``fail``; under ``skip`` the pages
+        DamagedError: If the stream is truncated or damaged and ``on_invalid`` is ``fail``; under ``skip`` the pages
             before that place are kept, and a record says why there are no more.
     """
     parser = _DumpParser(source.maximum_document_bytes)
@@ -122,7 +125,7 @@ def read_wikipedia(stream: ByteStream, source: Source) -> Iterator[Record]:
             position += len(data)
             if data or position:
                 parser.feed(data)
-        except RawTextError as error:
+        except DamagedError as error:
             if source.on_invalid == "fail":
                 raise
             problem = str(error)
@@ -142,6 +145,8 @@ def _record(page: _Page, parser: _DumpParser, source: Source) -> Record | None:
     if fields.get("ns", "0") != "0" or page.is_redirect or fields.get("revision model", "wikitext") != "wikitext":
         return None
     wikitext = fields.get("revision text", "")
+    if _REDIRECT.match(wikitext):
+        return None
     title = fields.get("title", "")
     if page.size > source.maximum_document_bytes or len(wikitext.encode()) > source.maximum_document_bytes:
         reason = f"the page '{title}' is larger than {source.maximum_document_bytes:,} bytes"

@@ -96,7 +96,10 @@ def plain_text(wikitext: str, *, language: str = "", hidden_namespaces: frozense
     text = _show_variants(text, language)
     text = _show_variants(_cut_braces(text), language)
     text = _show_links(text, hidden_namespaces)
-    text = _SWITCH.sub("", _QUOTES.sub("", text))
+    if "''" in text:
+        text = _QUOTES.sub("", text)
+    if "__" in text:
+        text = _SWITCH.sub("", text)
     if "<" in text:
         text = _TAG.sub("", _BREAK.sub("\n", _RUBY_READING.sub("", text)))
     text = _lines(html.unescape(text) if "&" in text else text)

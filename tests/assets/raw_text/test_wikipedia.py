@@ -67,10 +67,23 @@ def test_a_page_is_a_document(records: Callable[..., list[Record]]) -> None:
     assert second.raw == b"2\x00102\0A & <b>B</b>."
 
 
+def test_byte_ranges_across_blocks(records: Callable[..., list[Record]]) -> None:
+    data = dump(
+        *(page(f"页{number}", f"正文 {number} " * (number * 300 % 7001), number=number % 9) for number in range(1, 30))
+    )
+    found = records(data)
+    assert len(found) == 29
+    for record in found:
+        element = data[record.byte_start : record.byte_end]
+        assert element.startswith(b"<page>") and element.count(b"<page>") == 1 and element.endswith(b"</page>")
+        assert json.loads(record.metadata)["title"].encode() in element
+
+
 def test_only_articles_are_read(records: Callable[..., list[Record]]) -> None:
     data = dump(
         page("Talk:A", "talk", namespace=1),
-        page("B", "#REDIRECT [[A]]", redirect="A"),
+        page("B", "see there", redirect="A"),
+        page("C", "#重定向 [[A]]"),
         page("Module", "return {}", model="Scribunto"),
         page("Empty", "{{Infobox}}"),
         page("A", "text"),
