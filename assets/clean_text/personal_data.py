@@ -214,6 +214,6 @@ IP_ADDRESS = (
         ),
         _public_address,
     ),
-    Form(_compile(r"(?<![\w:.])[23][0-9A-Fa-f]{3}:[0-9A-Fa-f:]{2,34}(?<!:)(?![\w:])"), _public_address),
+    Form(_compile(r"(?<![\w:.])[23][0-9A-Fa-f]{3}:[0-9A-Fa-f:]{2,34}(?<![^:]:)(?![\w:])"), _public_address),
 )
 """Public addresses, version 4 and 6."""
