@@ -129,8 +129,8 @@ UNITS = [
         r"  |\n",
         """\
 1  1-  (1  +1  0  110101  @  a@  a.  a@b.  @a  a.b@  -  -a  1.  1.1.1.1.  2000:  ::  key=  key=a1  key=abcd1234  key=a:
-tel:1  电话  身份证  身份证1  -----BEGIN PRIVATE KEY-----  -----BEGIN  eyJ  eyJaaaaaaaaaaa.  AKIA  sk-  xoxb-1  <PHONE>  １
-：""",
+tel:1  电话  身份证  身份证1  -----BEGIN PRIVATE KEY-----  -----BEGIN  eyJ  eyJaaaaaaaaaaa.  AKIA  sk-  xoxb-1  <PHONE>
+１  ：""",
     ),
     "1 ",
     "4111 ",
