@@ -84,6 +84,7 @@ _CREATIVE_COMMONS = regex.compile(
     r"|sa|sharealike|相同方式共享|相同方式分享)*)(?:(?P<major>[1-4])(?P<minor>[05])?)?"
     r"(?:international|unported|generic|国际|國際|deed[a-z]*|legalcode[a-z]*|(?!nc|nd|sa)[a-z]{2})?"  # or a country
 )
+_CC_IDENTIFIER = regex.compile(r"cc-by(?:-nc)?(?:-nd)?(?:-sa)?(?:-[1-4]\.[05])?")
 _ELEMENTS = (("nc", "nc|noncommercial|非商"), ("nd", "nd|noderiv|禁止"), ("sa", "sa|sharealike|相同"))
 
 
@@ -108,7 +109,7 @@ def normal_licence(name: str) -> str:
 def licence_family(name: str) -> str:
     """The family of a licence, by any of its names."""
     identifier = normal_licence(name)
-    if identifier.startswith("cc-by"):
+    if _CC_IDENTIFIER.fullmatch(identifier):
         parts = identifier.split("-")
         asked = (("nd", NO_DERIVATIVES), ("nc", NON_COMMERCIAL), ("sa", SHARE_ALIKE), ("by", PERMISSIVE))
         return next(family for element, family in asked if element in parts)
