@@ -11,11 +11,11 @@ its word tokenizer is loaded before. Similarities are those of our shingles, com
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import shutil
 import statistics
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -29,6 +29,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import regex
 
+from assets.clean_text.arrays import single_array, strings
 from assets.clean_text.near_duplicates.minhash import minhash_schema, sign_documents
 from assets.clean_text.near_duplicates.search import NearDuplicatesReport, find_near_duplicates
 from assets.clean_text.near_duplicates.settings import NearDuplicateSettings
@@ -67,8 +68,8 @@ class Outcome:
 def plant(table: pa.Table, language: str, settings: NearDuplicateSettings, *, share: float, seed: int = 0) -> Planted:
     """Append near-duplicates of a share of the documents, each level of similarity in turn."""
     random = np.random.default_rng(seed)
-    texts = table["text"].to_pylist()
-    sizes = np.diff(shingles(table["text"].combine_chunks(), settings).starts)
+    texts = strings(single_array(table["text"]))
+    sizes = np.diff(shingles(single_array(table["text"]), settings).starts)
     sources = random.permutation(np.flatnonzero(sizes >= SHORTEST))[: max(len(LEVELS), int(len(texts) * share))]
     vocabulary = [word for text in texts[:: max(1, len(texts) // 2000)] for word in _WORD[language].findall(text)]
     pairs: dict[float, list[tuple[int, int]]] = {level: [] for level in LEVELS}
@@ -140,18 +141,18 @@ def our_side(documents: pa.Table, folder: Path, settings: NearDuplicateSettings)
         }
         writer.write(pa.table({**{name: documents[name] for name in documents.column_names}, **rest}))
     begin = time.perf_counter()
-    doc_ids, texts = (documents[name].combine_chunks() for name in ("doc_id", "text"))
+    doc_ids, texts = (single_array(documents[name]) for name in ("doc_id", "text"))
     ends = np.cumsum(pc.binary_length(texts).to_numpy(), dtype=np.int64) // BATCH_BYTES
     bounds = [0, *(np.flatnonzero(np.diff(ends)) + 1).tolist(), len(texts)]
     with TableWriter(dump / "minhash.parquet", minhash_schema(settings)) as signatures:
-        for first, last in zip(bounds, bounds[1:], strict=False):
+        for first, last in itertools.pairwise(bounds):
             signatures.write(sign_documents(doc_ids[first:last], texts[first:last], settings))
     report: NearDuplicatesReport = find_near_duplicates({"dump": dump}, out, settings=settings, threads=1)
     removed = pq.read_table(out / "near-duplicates-dump.parquet")
-    staying = documents.filter(pc.invert(pc.is_in(doc_ids, removed["doc_id"].combine_chunks())))
+    staying = documents.filter(pc.invert(pc.is_in(doc_ids, single_array(removed["doc_id"]))))
     seconds = time.perf_counter() - begin
     assert staying.num_rows == documents.num_rows - report.near_duplicates["dump"]
-    rows = zip(removed["doc_id"].to_pylist(), removed["duplicate_of"].to_pylist(), strict=True)
+    rows = zip(*(strings(single_array(removed[name])) for name in ("doc_id", "duplicate_of")), strict=True)
     return Outcome(seconds, {int(copy, 16): int(kept, 16) for copy, kept in rows}, report.largest + 1)
 
 
@@ -216,7 +217,7 @@ def main() -> None:
     _silence_datatrove()
     settings = NearDuplicateSettings()
     table = read_texts(arguments.input)
-    table = table.filter(pc.equal(table["language"], LANGUAGES[arguments.language]))
+    table = table.filter(pc.equal(table["language"], pa.scalar(LANGUAGES[arguments.language])))
     table = pa.table({"text": pc.unique(table["text"])})
     planted = plant(table, arguments.language, settings, share=arguments.planted)
     size = pc.sum(pc.binary_length(planted.documents["text"])).as_py() / 1e6
@@ -235,9 +236,7 @@ def main() -> None:
         arguments.json.write_text(json.dumps({"measures": measures}, indent=2) + "\n")
 
 
-def _turn(
-    outcomes: dict[str, list[Outcome]], planted: Planted, language: str, settings: NearDuplicateSettings
-) -> None:
+def _turn(outcomes: dict[str, list[Outcome]], planted: Planted, language: str, settings: NearDuplicateSettings) -> None:
     for name in outcomes:
         with tempfile.TemporaryDirectory() as folder:
             outcomes[name].append(
@@ -253,7 +252,7 @@ def _measures(
 ) -> list[dict[str, Any]]:
     speeds = {name: size / statistics.median(turn.seconds for turn in turns) for name, turns in outcomes.items()}
     ours, theirs = outcomes["corpusline"][-1], outcomes["datatrove"][-1]
-    texts = planted.documents["text"].to_pylist()
+    texts = strings(single_array(planted.documents["text"]))
     ratio = speeds["corpusline"] / speeds["datatrove"]
     measures: list[dict[str, Any]] = [
         _measure("throughput", speeds["corpusline"], "MB/s", speeds["datatrove"], TARGET * speeds["datatrove"]),
@@ -262,7 +261,9 @@ def _measures(
     for level, pairs in planted.pairs.items():
         if pairs and level >= settings.threshold:
             found = recall(theirs, pairs)
-            measures.append(_measure(f"recall at {level:.2f} ({len(pairs)} pairs)", recall(ours, pairs), "", found, found))
+            measures.append(
+                _measure(f"recall at {level:.2f} ({len(pairs)} pairs)", recall(ours, pairs), "", found, found)
+            )
     for level, pairs in planted.pairs.items():
         if pairs and level + TOLERANCE <= settings.threshold:
             spared, theirs_spared = 1 - recall(ours, pairs), 1 - recall(theirs, pairs)
@@ -294,4 +295,4 @@ def _silence_datatrove() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -53,7 +53,7 @@ def read_texts(path: Path | None) -> pa.Table:
         pc.cast(pc.count_substring_regex(table["text"], pattern=r"\p{Han}"), pa.float64()),
         pc.cast(pc.max_element_wise(pc.utf8_length(table["text"]), 1), pa.float64()),
     )
-    languages = pc.if_else(pc.greater(chinese, _CHINESE_SHARE), "zh", "en")
+    languages = pc.if_else(pc.greater(chinese, pa.scalar(_CHINESE_SHARE)), "zh", "en")
     return table.set_column(2, "language", languages).combine_chunks()
 
 

@@ -1,19 +1,16 @@
-"""The exact similarity of candidates, from the shingles of their texts, and which of them go.
+"""The shingles of candidates, from their texts: each row group that holds one is read once, the texts go no further.
 
-Only the texts of candidates are read again, each row group once; their shingles go to a scratch file. Then the pairs
-are taken in the order of preference, so that a document's fate is settled before it is compared with less preferred
-ones: one that goes is compared with none. In memory are one row group, one bit a document, and a batch of pairs.
+In memory are one row group and some MB of shingles; the rest lies in a scratch file, 8 bytes a shingle.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import duckdb
-import numba
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,7 +20,7 @@ from assets.clean_text.arrays import single_array
 from assets.clean_text.errors import CleanTextError
 from assets.clean_text.kernels.buffers import Array
 from assets.clean_text.near_duplicates.settings import NearDuplicateSettings
-from assets.clean_text.near_duplicates.shingles import shingles, table_size
+from assets.clean_text.near_duplicates.shingles import shingles
 from assets.clean_text.tables import document_files
 
 _ROWS = 1 << 14
@@ -84,7 +81,8 @@ def _row_groups(dump: str, folder: Path) -> Iterator[_RowGroup]:
     documents = sum(metadata.num_rows for _, metadata in files)
     if documents != signed:
         raise CleanTextError(
-            f"{dump}: {folder} holds {documents} documents and {signed} signatures; run the stage that writes them again"
+            f"{dump}: {folder} holds {documents} documents and {signed} signatures; "
+            "run the stage that writes them again"
         )
     first = 0
     for path, metadata in files:
@@ -105,7 +103,7 @@ def _read(group: _RowGroup, candidates: pa.Table, settings: NearDuplicateSetting
     texts = table["text"]
     batches = np.cumsum(pc.binary_length(texts.take(places)).to_numpy(), dtype=np.int64) // _TEXT_BYTES
     bounds = [0, *(np.flatnonzero(np.diff(batches)) + 1).tolist(), len(places)]
-    for begin, end in zip(bounds, bounds[1:], strict=False):
+    for begin, end in pairwise(bounds):
         rows = candidates.slice(begin, end - begin)
         hashes, starts = shingles(single_array(texts.take(rows["place"])), settings)
         counts = pa.array(np.diff(starts))

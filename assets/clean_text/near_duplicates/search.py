@@ -2,7 +2,7 @@
 
 Of two similar documents the one stays that is in the dump that stands first in the catalogue; in one dump the longer
 one; then the better one, if quality is known; then the one with the lower id. The outcome depends on the catalogue's
-order and not on the order in which dumps were signed: a new dump is compared with all others by their stored signatures.
+order and not on the order in which dumps were signed: a new dump is compared with all others by stored signatures.
 
 A document goes only for its own exact similarity to one that stays; see ``verification``.
 """
@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -26,7 +27,7 @@ from assets.clean_text.near_duplicates.settings import NearDuplicateSettings
 from assets.clean_text.near_duplicates.verification import remove_similar
 from assets.clean_text.tables import TableWriter
 
-_COLUMNS: list[pa.Field[object]] = [
+_COLUMNS: list[pa.Field[Any]] = [
     pa.field("doc_id", pa.string()),
     pa.field("duplicate_of", pa.string()),
     pa.field("similarity", pa.float64()),

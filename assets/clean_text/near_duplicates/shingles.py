@@ -120,7 +120,9 @@ def _scan(data, begin, end, table, word_weight, character_weight, words, weights
             point = np.uint32((byte & 0x1F) << 6 | np.uint32(data[at + 1]) & 0x3F)
             at += 2
         elif byte < 0xF0 and at + 2 < end:
-            point = np.uint32((byte & 0x0F) << 12 | (np.uint32(data[at + 1]) & 0x3F) << 6 | np.uint32(data[at + 2]) & 0x3F)
+            point = np.uint32(
+                (byte & 0x0F) << 12 | (np.uint32(data[at + 1]) & 0x3F) << 6 | np.uint32(data[at + 2]) & 0x3F
+            )
             at += 3
         elif at + 3 < end:
             point = np.uint32(

@@ -14,7 +14,6 @@ import numba
 import numpy as np
 import pyarrow as pa
 
-from assets.clean_text.kernels.buffers import Array
 from assets.clean_text.near_duplicates.shingles import table_size
 
 _PAIRS_A_BATCH = 1 << 14
@@ -46,10 +45,11 @@ def remove_similar(connection: duckdb.DuckDBPyConnection, path: Path, *, thresho
             'ORDER BY kept, "other"'
         )
         for batch in pairs.to_arrow_reader(_PAIRS_A_BATCH):
-            kept, other, *places = (column.to_numpy() for column in batch.columns)
-            slots = np.empty(table_size(int(places[1].max())), np.uint64)
+            columns = [column.to_numpy() for column in batch.columns]
+            kept, other, _, kept_counts, *_ = columns
+            slots = np.empty(table_size(int(kept_counts.max())), np.uint64)
             similarities = np.empty(len(kept))
-            compared += _similarities(hashes, kept, other, *places, gone, slots, threshold, similarities)
+            compared += _similarities(hashes, tuple(columns), gone, slots, threshold, similarities)
             going = np.flatnonzero(similarities >= threshold)
             removed = pa.table({"rank": other[going], "kept": kept[going], "similarity": similarities[going]})
             connection.register("batch", removed)
@@ -59,13 +59,12 @@ def remove_similar(connection: duckdb.DuckDBPyConnection, path: Path, *, thresho
 
 
 @numba.njit(cache=True, nogil=True)
-def _similarities(  # type: ignore[no-untyped-def]
-    hashes, kept, other, kept_start, kept_count, other_start, other_count, gone, slots, threshold, similarities
-):
+def _similarities(hashes, pairs, gone, slots, threshold, similarities):  # type: ignore[no-untyped-def]
     """The similarity of each pair, -1 where it is below the threshold or one of the two is gone; marks the other gone.
 
     Returns the number of pairs compared.
     """
+    kept, other, kept_start, kept_count, other_start, other_count = pairs
     compared = 0
     tabled = np.int64(-1)
     mask = _EMPTY
