@@ -19,6 +19,7 @@ from assets.raw_text.globs import matches
 from training.settings import Settings, SettingsError, nearest
 
 PACKAGE = "package://"
+TEXT_FORMATS = ("txt", "markdown")
 RECORD_FORMATS = ("jsonl", "parquet", "csv")
 
 _NAME = regex.compile(r"[\p{L}\p{N}][\p{L}\p{M}\p{N}._-]*")
@@ -59,6 +60,23 @@ class DocumentSettings(Settings):
         return self
 
 
+class HtmlSettings(Settings):
+    """Which part of a page in HTML is text."""
+
+    main_content: bool = Field(
+        True, description="Only the main content, without navigation, headers, footers and advertisements."
+    )
+    comments: bool = Field(True, description="Readers' comments below an article belong to the main content.")
+    links: bool = Field(False, description="Write the address of a link behind its text.")
+    alt_texts: bool = Field(False, description="Write the descriptions of pictures.")
+    maximum_bytes: int = Field(
+        16 << 20,
+        ge=1024,
+        le=512 << 20,
+        description="Largest page; its parsed form needs many times its bytes of memory.",
+    )
+
+
 class Source(Settings):
     """One entry of the catalogue: where text comes from and how it becomes documents."""
 
@@ -71,8 +89,8 @@ class Source(Settings):
     sha256: str | None = Field(
         None, pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the one file the uri names; needed for package://."
     )
-    format: Literal["txt", "markdown", "jsonl", "parquet", "csv"] = Field(
-        "txt", description="What the member files hold, once unpacked."
+    format: Literal["txt", "markdown", "html", "jsonl", "parquet", "csv"] = Field(
+        "txt", description="What the member files hold, once unpacked. html: each file is a page and a document."
     )
     include: list[str] = Field(
         default_factory=list,
@@ -84,6 +102,12 @@ class Source(Settings):
         default_factory=DocumentSettings, description="How a text file becomes documents."
     )
     text_field: str = Field("text", description="Field or column with the text (jsonl, parquet, csv).")
+    markup: Literal["none", "html"] = Field(
+        "none", description="What the text field holds (jsonl, parquet, csv). html: pages, whose text is extracted."
+    )
+    html: HtmlSettings = Field(
+        default_factory=HtmlSettings, description="For format: html and markup: html. What of a page is text."
+    )
     id_field: str | None = Field(None, description="Field or column kept as 'id' in the document's metadata.")
     metadata_fields: list[str] = Field(
         default_factory=list, description="Fields or columns kept in the document's metadata."
@@ -160,11 +184,14 @@ class Source(Settings):
                 raise ValueError(f"'uri' = '{self.uri}': write package://name==version with one exact version")
             if self.sha256 is None:
                 raise ValueError("'sha256' is missing: a package:// source needs the SHA-256 of its archive")
-        if self.format in RECORD_FORMATS and self.documents.by != "file":
-            raise ValueError(f"'documents' is for txt and markdown; each record of {self.format} is a document")
-        if self.format not in RECORD_FORMATS and (self.id_field or self.metadata_fields or self.text_field != "text"):
+        if self.format not in TEXT_FORMATS and self.documents.by != "file":
+            unit = "record" if self.format in RECORD_FORMATS else "page"
+            raise ValueError(f"'documents' is for txt and markdown; each {unit} of {self.format} is a document")
+        if self.format not in RECORD_FORMATS and (
+            self.id_field or self.metadata_fields or self.text_field != "text" or self.markup != "none"
+        ):
             raise ValueError(
-                f"'text_field', 'id_field' and 'metadata_fields' are for {', '.join(RECORD_FORMATS)}; "
+                f"'text_field', 'markup', 'id_field' and 'metadata_fields' are for {', '.join(RECORD_FORMATS)}; "
                 f"this source's format is {self.format}"
             )
         return self

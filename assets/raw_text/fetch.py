@@ -23,6 +23,7 @@ from training.artifact import file_sha256, fingerprint, write_atomically
 _ENDINGS = {
     "txt": ["*.txt", "*.text"],
     "markdown": ["*.md", "*.markdown"],
+    "html": ["*.html", "*.htm", "*.xhtml"],
     "jsonl": ["*.jsonl", "*.ndjson", "*.json"],
     "parquet": ["*.parquet"],
     "csv": ["*.csv", "*.tsv"],

@@ -23,8 +23,9 @@ from assets.raw_text.downloads import disk_errors
 from assets.raw_text.errors import RawTextError
 from assets.raw_text.fetch import LocalFile, is_wanted, nothing_matches
 from assets.raw_text.globs import matches
+from assets.raw_text.html import PageError, decode, extract_records, page_record
 from assets.raw_text.records import Record, read_csv, read_jsonl, read_parquet
-from assets.raw_text.source_writer import RawTextReport, SourceWriter
+from assets.raw_text.source_writer import MemberWriter, RawTextReport, SourceWriter
 from assets.raw_text.splitting import (
     LINE,
     LINE_WITH_END,
@@ -35,6 +36,7 @@ from assets.raw_text.splitting import (
 )
 
 _EXAMPLES = 1000
+_BLOCK_BYTES = 1 << 20
 
 
 def read_source(source: Source, files: Sequence[LocalFile], *, out: Path) -> RawTextReport:
@@ -107,11 +109,14 @@ def _read_member(path: str, stream: UnpackedStream, on_disk: Path | None, source
         if source.format == "parquet":
             with tempfile.NamedTemporaryFile(dir=output.folder, prefix=".member-") as copy:
                 if on_disk is None:
-                    shutil.copyfileobj(cast(BinaryIO, stream), copy, 1 << 20)
+                    shutil.copyfileobj(cast(BinaryIO, stream), copy, _BLOCK_BYTES)
                     copy.flush()
                 file = on_disk or Path(copy.name)
                 member.size = file.stat().st_size
-                member.add(read_parquet(file, source, where=where) if member.size else iter(()))
+                member.add(_pages(read_parquet(file, source, where=where), source) if member.size else iter(()))
+            return
+        if source.format == "html":
+            _read_page(stream, source, member)
             return
         splitter = DocumentSplitter(
             stream,
@@ -133,11 +138,32 @@ def _read_member(path: str, stream: UnpackedStream, on_disk: Path | None, source
         member.encoding, member.size = splitter.encoding or "ascii", splitter.size
 
 
+def _read_page(stream: UnpackedStream, source: Source, member: MemberWriter) -> None:
+    limit = min(source.html.maximum_bytes, source.maximum_document_bytes)
+    data = bytearray()
+    while block := stream.read(_BLOCK_BYTES):
+        member.size += len(block)
+        if len(data) <= limit:
+            data += block
+    if not data:
+        return
+    if len(data) > limit:
+        member.refuse(f"the page is larger than {limit:,} bytes (html.maximum_bytes or maximum_document_bytes)")
+        return
+    raw = bytes(data)
+    try:
+        text, member.encoding = decode(raw, encoding=source.encoding)
+    except PageError as error:
+        member.refuse(str(error))
+        return
+    member.add(iter([page_record(Record("", raw, 0, len(raw), None), text, source.html)]))
+
+
 def _records(splitter: DocumentSplitter, source: Source, where: str) -> Iterator[Record]:
     if source.format == "jsonl":
-        return read_jsonl(splitter, source)
+        return _pages(read_jsonl(splitter, source), source)
     if source.format == "csv":
-        return read_csv(splitter, source, where=where)
+        return _pages(read_csv(splitter, source, where=where), source)
     by_line = source.documents.by == "line"
     return (
         Record(
@@ -150,3 +176,7 @@ def _records(splitter: DocumentSplitter, source: Source, where: str) -> Iterator
         )
         for piece in splitter.pieces()
     )
+
+
+def _pages(records: Iterator[Record], source: Source) -> Iterator[Record]:
+    return extract_records(records, source.html) if source.markup == "html" else records

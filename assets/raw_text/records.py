@@ -227,13 +227,25 @@ def _metadata(fields: Mapping[str, Any], source: Source) -> str:
     chosen = {name: fields[name] for name in source.metadata_fields if name in fields}
     if source.id_field and source.id_field in fields:
         chosen["id"] = fields[source.id_field]
-    if not chosen:
+    return json_object(chosen)
+
+
+def json_object(values: Mapping[str, Any]) -> str:
+    """Metadata as ``DOCUMENTS`` holds it: a JSON object with sorted keys, valid UTF-8, null for NaN and Infinity."""
+    if not values:
         return NO_METADATA
-    text = _dump_json(chosen)
+    text = _dump_json(values)
     if _NO_JSON.search(text):
         # Python writes and reads NaN and Infinity, which are no JSON; they become null.
         text = _dump_json(json.loads(text, parse_constant=lambda constant: None))
     return text.encode("utf-8", "replace").decode()
+
+
+def add_metadata(metadata: str, values: Mapping[str, Any]) -> str:
+    """Metadata with further values; those that were there stay."""
+    if not values:
+        return metadata
+    return json_object({**values, **json.loads(metadata)})
 
 
 def _dump_json(value: Any) -> str:
