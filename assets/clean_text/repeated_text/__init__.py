@@ -1,0 +1,1 @@
+"""Text that stands in several documents: lines, paragraphs and passages, found by stored hashes and cut."""
