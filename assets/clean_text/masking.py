@@ -35,7 +35,7 @@ class Trigger:
     """What is quick to search for, and near to every find of a kind.
 
     Attributes:
-        pattern: For RE2 and for ``regex``.
+        pattern: For RE2 and for ``regex``; full-width forms and hyphens stand in its character classes only.
         before: A find and what its pattern looks at begin at most so many characters before a trigger ...
         after: ... and end at most so many characters after it, or after another trigger within this reach.
     """
@@ -165,14 +165,15 @@ def _matches(texts: pa.StringArray, pattern: str) -> Array:
 
 def _finds(text: str, kinds: Mapping[str, Kind]) -> list[tuple[int, int, str]]:
     """Begin, end and kind of what is to be masked, in order and apart from each other."""
-    windows = {trigger: list(_windows(text, trigger)) for trigger in {kind.trigger for kind in kinds.values()}}
+    folded = fold(text)
+    windows = {trigger: list(_windows(folded, trigger)) for trigger in {kind.trigger for kind in kinds.values()}}
     spans = sorted(
         (begin, order, end, name)
         for order, (name, kind) in enumerate(kinds.items())
         for offset, window in windows[kind.trigger]
         for form in kind.forms
         for begin, end in _spans(window, offset, form)
-        if not _touches_placeholder(text, begin, end)
+        if not _touches_placeholder(folded, begin, end)
     )
     finds: list[tuple[int, int, str]] = []
     for begin, _, end, name in spans:
@@ -184,21 +185,22 @@ def _finds(text: str, kinds: Mapping[str, Kind]) -> list[tuple[int, int, str]]:
 
 
 def _windows(text: str, trigger: Trigger) -> Iterator[tuple[int, str]]:
-    """The parts of a text in which a find can be, folded: where each begins, and its characters."""
+    """The parts of a folded text in which a find can be: where each begins, and its characters."""
     begin, end = 0, -1
-    for match in _compiled(trigger.pattern).finditer(text):
+    for match in _for_folded(trigger.pattern).finditer(text):
         if match.start() - trigger.before > end:
             if end > 0:
-                yield begin, fold(text[begin:end])
+                yield begin, text[begin:end]
             begin = max(match.start() - trigger.before, 0)
         end = match.end() + trigger.after
     if end > 0:
-        yield begin, fold(text[begin:end])
+        yield begin, text[begin:end]
 
 
 @cache
-def _compiled(pattern: str) -> regex.Pattern[str]:
-    return regex.compile(pattern, regex.ASCII)
+def _for_folded(pattern: str) -> regex.Pattern[str]:
+    """A trigger's pattern without the characters that folding removes, in which the search is several times as fast."""
+    return regex.compile(regex.sub(r"[！-～]-[！-～]|[！-～　‐‑‒–]", "", pattern), regex.ASCII)
 
 
 def _spans(window: str, offset: int, form: Form) -> Iterator[Span]:

@@ -67,7 +67,10 @@ def _phone_number(match: regex.Match[str]) -> Span | None:
     return None if _DATE.match(match[1]) or _ISBN.fullmatch(match[1]) else match.span(1)
 
 
-_DATE = _compile(r"(?:1[5-9]|20)\d\d(?:[ .\-/](?:0?[1-9]|1[0-2])[ .\-/]|[ .\-/]{1,2}(?:1[5-9]|20)\d\d(?!\d))")
+_DATE = _compile(
+    r"(?:(?:1[5-9]|20)?\d\d[.\-/](?:0?[1-9]|1[0-2])[.\-/](?:0?[1-9]|[12]\d|3[01])(?!\d)"
+    r"|(?:1[5-9]|20)\d\d(?:[ .\-/](?:0?[1-9]|1[0-2])[ .\-/]|[ .\-/]{1,2}(?:1[5-9]|20)\d\d(?!\d)))"
+)
 _ISBN = _compile(r"97[89][ \-]?\d(?:[ \-]?\d){9}")
 
 

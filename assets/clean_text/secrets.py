@@ -26,8 +26,13 @@ def entropy(text: str) -> float:
 
 
 def _random_value(match: regex.Match[str]) -> Span | None:
-    """A value that looks drawn by lot, or a password of three kinds of characters behind a name for a password."""
+    """A value that looks drawn by lot, or a password of three kinds of characters behind a name for a password.
+
+    ``self.api_key2`` and what is called or indexed is code that gets a value.
+    """
     value = match["value"]
+    if _DOTTED_NAME.fullmatch(value):
+        return None
     kinds = sum(bool(kind.search(value)) for kind in _CHARACTER_KINDS)
     if match["password"]:
         return match.span("value") if kinds >= 3 else None
@@ -40,6 +45,7 @@ def _compile(pattern: str) -> regex.Pattern[str]:
     return regex.compile(pattern, regex.ASCII)
 
 
+_DOTTED_NAME = _compile(r"[A-Za-z_]\w*+(?:\.[A-Za-z_]\w*+)++")
 _HEX = _compile(r"[0-9A-Fa-f]+")
 _DIGIT = _compile(r"\d")
 _CHARACTER_KINDS = tuple(map(_compile, (r"[a-z]", r"[A-Z]", r"\d", r"[^A-Za-z\d]")))
@@ -84,7 +90,7 @@ SECRET = (
         _compile(
             r"(?:(?P<password>(?i:passwo?r?d|pwd)|密码|密碼|口令)|(?i:key|token|secret)|密钥|密鑰|令牌)"
             r"[\"'`\])]{0,2}[ \t]{0,4}(?::=|=>|=|:)[ \t]{0,4}[\"'`]?"
-            r"(?P<value>[\w\-+/.~!@#$%^&*]{8,512}+={0,2}+)(?![\w+/=])"
+            r"(?P<value>[\w\-+/.~!@#$%^&*]{8,512}+={0,2}+)(?![\w+/=(\[])"
         ),
         _random_value,
     ),

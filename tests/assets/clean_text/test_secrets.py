@@ -118,6 +118,7 @@ def test_secret(text: str, expected: str) -> None:
         f"commit {noise(40)}",
         f"the key {noise(32)}",
         "The key: a long, rusty, iron thing.",
+        "password: typing.Optional2[str] = None; key = Conv1dCacheLayer2Attention(x); api_key = self.ai21labs_api_key",
         "primary_key=customer_identifier_column",
     ],
 )
