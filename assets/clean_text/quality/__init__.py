@@ -1,0 +1,1 @@
+"""Models that score documents: how much one is like good text (quality), how expected it is (perplexity)."""
