@@ -89,8 +89,10 @@ class Source(Settings):
     sha256: str | None = Field(
         None, pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the one file the uri names; needed for package://."
     )
-    format: Literal["txt", "markdown", "html", "jsonl", "parquet", "csv"] = Field(
-        "txt", description="What the member files hold, once unpacked. html: each file is a page and a document."
+    format: Literal["txt", "markdown", "html", "warc", "jsonl", "parquet", "csv"] = Field(
+        "txt",
+        description="What the member files hold, once unpacked. html: each file is a page and a document. warc: web "
+        "archives, also as text (WET).",
     )
     include: list[str] = Field(
         default_factory=list,
@@ -106,7 +108,8 @@ class Source(Settings):
         "none", description="What the text field holds (jsonl, parquet, csv). html: pages, whose text is extracted."
     )
     html: HtmlSettings = Field(
-        default_factory=HtmlSettings, description="For format: html and markup: html. What of a page is text."
+        default_factory=HtmlSettings,
+        description="For pages (format: html, warc; markup: html). What of a page is text.",
     )
     id_field: str | None = Field(None, description="Field or column kept as 'id' in the document's metadata.")
     metadata_fields: list[str] = Field(
@@ -185,7 +188,7 @@ class Source(Settings):
             if self.sha256 is None:
                 raise ValueError("'sha256' is missing: a package:// source needs the SHA-256 of its archive")
         if self.format not in TEXT_FORMATS and self.documents.by != "file":
-            unit = "record" if self.format in RECORD_FORMATS else "page"
+            unit = "page" if self.format == "html" else "record"
             raise ValueError(f"'documents' is for txt and markdown; each {unit} of {self.format} is a document")
         if self.format not in RECORD_FORMATS and (
             self.id_field or self.metadata_fields or self.text_field != "text" or self.markup != "none"

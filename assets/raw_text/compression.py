@@ -124,13 +124,21 @@ class UnpackedStream:
         self.unpacked = 0
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most ``size`` bytes.
+        """At most ``size`` bytes; fewer only at the end.
 
         Raises:
-            RawTextError: If the file is truncated or damaged, or unpacks to more than the limits allow.
+            DamagedError: If the file is truncated or damaged.
+            RawTextError: If it unpacks to more than the limits allow.
         """
+        return self._read(self._stream.read, size)
+
+    def read1(self, size: int = -1, /) -> bytes:
+        """As ``read``, but what is unpacked at once: so all that lies before a damaged place can be had."""
+        return self._read(getattr(self._stream, "read1", self._stream.read), size)
+
+    def _read(self, read: Callable[[int], bytes], size: int) -> bytes:
         try:
-            data = self._stream.read(size if size >= 0 else _READ_BYTES)
+            data = read(size if size >= 0 else _READ_BYTES)
         except DAMAGED as error:
             raise damaged(self._where, error) from None
         except OSError as error:

@@ -9,8 +9,9 @@ Columns of ``documents-*.parquet`` (schema ``DOCUMENTS``):
 - ``source``, ``dump``: the catalogue's value for the source column, and the entry's name
 - ``path``: the member file in its folder or archive, without the ending of a compression
 - ``byte_start``, ``byte_end``: where it lies in that file, decompressed, in bytes before decoding. For txt and markdown
-  these bytes decode to exactly ``text``; for html they are the whole file; for jsonl and csv they are the record's line or lines without the last line
-  end; a Parquet file has no such bytes, so ``byte_start`` is the row's number from 0 and ``byte_end`` is one more
+  these bytes decode to exactly ``text``; for html they are the whole file; for warc the record from its first line to
+  the next record; for jsonl and csv the record's line or lines without the last line end; a Parquet file has no such
+  bytes, so ``byte_start`` is the row's number from 0 and ``byte_end`` is one more
 - ``licence``, ``language``: from the catalogue
 - ``metadata``: a JSON object with sorted keys, ``{}`` if there is none
 """
@@ -75,8 +76,9 @@ def document_id(begun: Hash, raw: bytes) -> str:
     Args:
         begun: ``document_hash`` of the dump.
         raw: What the source delivered: of txt, markdown, html, jsonl and csv the file's bytes from ``byte_start`` to
-            ``byte_end`` (of csv without the header, whose names may be written into several files); of Parquet the text
-            in UTF-8 and, if there is an ``id_field``, a zero byte and its value as JSON.
+            ``byte_end`` (of csv without the header, whose names may be written into several files); of warc the
+            address, the date and the body without its HTTP encodings, with a zero byte between; of Parquet the text in
+            UTF-8 and, if there is an ``id_field``, a zero byte and its value as JSON.
     """
     state = begun.copy()
     state.update(raw)

@@ -24,6 +24,7 @@ _ENDINGS = {
     "txt": ["*.txt", "*.text"],
     "markdown": ["*.md", "*.markdown"],
     "html": ["*.html", "*.htm", "*.xhtml"],
+    "warc": ["*.warc", "*.wet"],
     "jsonl": ["*.jsonl", "*.ndjson", "*.json"],
     "parquet": ["*.parquet"],
     "csv": ["*.csv", "*.tsv"],

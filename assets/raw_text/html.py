@@ -18,7 +18,8 @@ from resiliparse.parse.html import HTMLTree
 
 from assets.raw_text.catalogue import HtmlSettings
 from assets.raw_text.encoding import byte_order_mark, detect
-from assets.raw_text.records import Record, add_metadata
+from assets.raw_text.metadata import add_metadata
+from assets.raw_text.records import Record
 
 # Where the WHATWG's standard looks for a declaration.
 _DECLARATION_BYTES = 1024

@@ -12,19 +12,30 @@ _NO_JSON = re.compile("NaN|Infinity")
 
 
 def metadata_json(fields: Mapping[str, Any]) -> str:
-    """The fields that hold something, as they stand in the column.
+    """The fields that hold something, as they stand in the column: without null, empty strings and empty lists."""
+    return json_object({name: value for name, value in fields.items() if value not in (None, "", [], {})})
 
-    Null, empty strings and empty lists are left out; what JSON has no form for (a date) is written as its text; NaN and
-    infinities become null; half a surrogate pair becomes ``?``.
+
+def add_metadata(metadata: str, fields: Mapping[str, Any]) -> str:
+    """What stands in the column with further fields; those that are there stay as they are."""
+    return json_object({**fields, **json.loads(metadata)}) if fields else metadata
+
+
+def json_object(fields: Mapping[str, Any]) -> str:
+    """All fields as they stand in the column.
+
+    What JSON has no form for (a date) is written as its text; NaN and infinities become null; half a surrogate pair
+    becomes ``?``.
     """
-    chosen = {name: value for name, value in fields.items() if value not in (None, "", [], {})}
-    if not chosen:
+    if not fields:
         return NO_METADATA
-    text = _dump(chosen)
+    text = json_value(fields)
     if _NO_JSON.search(text):
-        text = _dump(json.loads(text, parse_constant=lambda constant: None))
+        # Python writes and reads NaN and Infinity, which are no JSON.
+        text = json_value(json.loads(text, parse_constant=lambda constant: None))
     return text.encode("utf-8", "replace").decode()
 
 
-def _dump(value: Any) -> str:
+def json_value(value: Any) -> str:
+    """Compact JSON with sorted keys; what it has no form for as its text."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)

@@ -34,6 +34,7 @@ from assets.raw_text.splitting import (
     UndetectedEncodingError,
     separator,
 )
+from assets.raw_text.warc import read_warc
 
 _EXAMPLES = 1000
 _BLOCK_BYTES = 1 << 20
@@ -117,6 +118,10 @@ def _read_member(path: str, stream: UnpackedStream, on_disk: Path | None, source
             return
         if source.format == "html":
             _read_page(stream, source, member)
+            return
+        if source.format == "warc":
+            member.add(read_warc(stream, source, member.left_out))
+            member.size = stream.unpacked
             return
         splitter = DocumentSplitter(
             stream,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,11 +14,10 @@ import pyarrow.types as types
 
 from assets.raw_text.catalogue import Source
 from assets.raw_text.errors import RawTextError
+from assets.raw_text.metadata import NO_METADATA, json_object, json_value
 from assets.raw_text.splitting import DocumentSplitter, Piece
 
-NO_METADATA = "{}"
 _PARQUET_ROWS = 1 << 10
-_NO_JSON = re.compile("NaN|Infinity")
 
 
 class Record(NamedTuple):
@@ -188,7 +186,7 @@ def _parquet_record(fields: dict[str, Any], row: int, source: Source) -> Record:
         raw = text.encode()
         if len(raw) <= source.maximum_document_bytes:
             if source.id_field:
-                raw += b"\0" + _dump_json(fields[source.id_field]).encode("utf-8", "replace")
+                raw += b"\0" + json_value(fields[source.id_field]).encode("utf-8", "replace")
             return Record(text, raw, row, row + 1, row + 1, _metadata(fields, source))
         reason = f"the document is larger than {source.maximum_document_bytes:,} bytes"
     return Record("", b"", row, row + 1, row + 1, invalid=reason)
@@ -228,28 +226,6 @@ def _metadata(fields: Mapping[str, Any], source: Source) -> str:
     if source.id_field and source.id_field in fields:
         chosen["id"] = fields[source.id_field]
     return json_object(chosen)
-
-
-def json_object(values: Mapping[str, Any]) -> str:
-    """Metadata as ``DOCUMENTS`` holds it: a JSON object with sorted keys, valid UTF-8, null for NaN and Infinity."""
-    if not values:
-        return NO_METADATA
-    text = _dump_json(values)
-    if _NO_JSON.search(text):
-        # Python writes and reads NaN and Infinity, which are no JSON; they become null.
-        text = _dump_json(json.loads(text, parse_constant=lambda constant: None))
-    return text.encode("utf-8", "replace").decode()
-
-
-def add_metadata(metadata: str, values: Mapping[str, Any]) -> str:
-    """Metadata with further values; those that were there stay."""
-    if not values:
-        return metadata
-    return json_object({**values, **json.loads(metadata)})
-
-
-def _dump_json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
 def _whole(lines: list[Piece], unit: int) -> Piece:

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from assets.raw_text.catalogue import Source
 from assets.raw_text.documents import DOCUMENTS, DocumentWriter, document_hash, document_id
 from assets.raw_text.errors import RawTextError
+from assets.raw_text.metadata import json_object
 from assets.raw_text.records import Record
 
 _FILE_FIELDS: list[pa.Field[Any]] = [
@@ -24,9 +25,12 @@ _FILE_FIELDS: list[pa.Field[Any]] = [
     pa.field("encoding", pa.string()),
     pa.field("documents", pa.int64()),
     pa.field("skipped", pa.int64()),
+    pa.field("left_out", pa.string()),
 ]
 FILES: pa.Schema = pa.schema(_FILE_FIELDS)
-"""Path, decompressed bytes, encoding (``ascii`` if no other byte occurs, null for Parquet), documents, skipped rows."""
+"""Path, decompressed bytes, encoding (``ascii`` if no other byte occurs, null where it is each record's own), documents,
+skipped rows, and what was left out because it is no text by its kind: a JSON object of counts by kind with sorted keys
+(of WARC: the record's type, HTTP status or media type), ``{}`` for other formats."""
 
 _SKIPPED_FIELDS: list[pa.Field[Any]] = [
     pa.field("path", pa.string()),
@@ -51,7 +55,8 @@ class RawTextReport:
         characters: Characters of their texts.
         files: Member files read.
         skipped: Rows of ``skipped.parquet``.
-        encodings: Files by encoding; Parquet files have none.
+        left_out: Records that are no text by their kind, see ``FILES``.
+        encodings: Files by encoding; Parquet and WARC files have none.
     """
 
     documents: int
@@ -59,6 +64,7 @@ class RawTextReport:
     characters: int
     files: int
     skipped: int
+    left_out: int
     encodings: dict[str, int]
 
     @property
@@ -70,6 +76,7 @@ class RawTextReport:
             "characters": self.characters,
             "files": self.files,
             "skipped": self.skipped,
+            "left_out": self.left_out,
         }
 
 
@@ -79,7 +86,7 @@ class SourceWriter:
     def __init__(self, source: Source, folder: Path) -> None:
         self.source = source
         self.folder = folder
-        self.documents = self.files = self.skipped = self.bytes = self.characters = 0
+        self.documents = self.files = self.skipped = self.left_out = self.bytes = self.characters = 0
         self.encodings: Counter[str] = Counter()
         self._paths: set[str] = set()
         self._documents = DocumentWriter(folder)
@@ -121,7 +128,9 @@ class SourceWriter:
         self.documents += member.documents
         if member.encoding:
             self.encodings[member.encoding] += 1
-        self._files.append((member.path, member.size, member.encoding, member.documents, member.skipped))
+        self.left_out += member.left_out.total()
+        kinds = json_object(member.left_out)
+        self._files.append((member.path, member.size, member.encoding, member.documents, member.skipped, kinds))
 
     def report(self) -> RawTextReport:
         """What was written."""
@@ -131,6 +140,7 @@ class SourceWriter:
             characters=self.characters,
             files=self.files,
             skipped=self.skipped,
+            left_out=self.left_out,
             encodings=dict(sorted(self.encodings.items())),
         )
 
@@ -143,6 +153,7 @@ class MemberWriter:
         self.size = 0
         self.encoding: str | None = None
         self.documents = self.skipped = 0
+        self.left_out: Counter[str] = Counter()
         self._output = output
         self._hash = document_hash(output.source.name)
         self._batch = _Batch()
@@ -155,7 +166,7 @@ class MemberWriter:
     ) -> None:
         if kind is None:
             self._flush()
-            if not self.documents and not self.skipped:
+            if not (self.documents or self.skipped or self.left_out):
                 self.refuse("is empty" if not self.size else "holds no text")
             self._output.finish(self)
 

@@ -77,7 +77,7 @@ def test_a_package_is_named_with_its_version() -> None:
         ({"licens": "MIT"}, "unknown key 'licens', did you mean 'licence'?"),
         ({"documents": {"pater": "x"}}, "unknown key 'documents.pater', did you mean 'pattern'?"),
         ({"qqq": 1}, "unknown key 'qqq', known: delimiter, documents, encoding"),
-        ({"format": "text"}, "'format' = 'text': Input should be 'txt', 'markdown', 'html', 'jsonl'"),
+        ({"format": "text"}, "'format' = 'text': Input should be 'txt', 'markdown', 'html', 'warc', 'jsonl'"),
         ({"documents": {"by": "lines"}}, "'documents.by' = 'lines': Input should be 'file', 'line', 'blank_line' or"),
         ({"on_invalid": "ignore"}, "'on_invalid' = 'ignore': Input should be 'fail' or 'skip'"),
         ({"language": "English"}, "'language' = 'English'"),

@@ -412,7 +412,14 @@ def test_another_sources_failure_leaves_a_good_one_alone(source: MakeSource, tmp
         build(tmp_path, source(uri="input/bad.txt"))
     assert [path.name for path in (tmp_path / "outputs").iterdir()] == [good.folder.name]
     assert build(tmp_path, source(uri="input/good.txt")).reused
-    assert good.manifest.counts == {"documents": 1, "bytes": 4, "characters": 4, "files": 1, "skipped": 0}
+    assert good.manifest.counts == {
+        "documents": 1,
+        "bytes": 4,
+        "characters": 4,
+        "files": 1,
+        "skipped": 0,
+        "left_out": 0,
+    }
 
 
 def test_what_is_skipped_has_a_row(read: Read) -> None:

@@ -32,13 +32,20 @@ def test_what_was_written_is_counted(source: MakeSource, tmp_path: Path) -> None
             member.add(records(1))
             member.encoding, member.size = "ascii", 2
     assert output.report() == RawTextReport(
-        documents=4, bytes=21, characters=7, files=3, skipped=2, encodings={"ascii": 1, "gb18030": 1}
+        documents=4, bytes=21, characters=7, files=3, skipped=2, left_out=0, encodings={"ascii": 1, "gb18030": 1}
     )
-    assert output.report().counts == {"documents": 4, "bytes": 21, "characters": 7, "files": 3, "skipped": 2}
+    assert output.report().counts == {
+        "documents": 4,
+        "bytes": 21,
+        "characters": 7,
+        "files": 3,
+        "skipped": 2,
+        "left_out": 0,
+    }
     assert pq.read_table(tmp_path / "files.parquet", schema=FILES).to_pylist() == [
-        {"path": "a.txt", "size": 20, "encoding": "gb18030", "documents": 3, "skipped": 1},
-        {"path": "b.txt", "size": 0, "encoding": None, "documents": 0, "skipped": 1},
-        {"path": "c.txt", "size": 2, "encoding": "ascii", "documents": 1, "skipped": 0},
+        {"path": "a.txt", "size": 20, "encoding": "gb18030", "documents": 3, "skipped": 1, "left_out": "{}"},
+        {"path": "b.txt", "size": 0, "encoding": None, "documents": 0, "skipped": 1, "left_out": "{}"},
+        {"path": "c.txt", "size": 2, "encoding": "ascii", "documents": 1, "skipped": 0, "left_out": "{}"},
     ]
     assert pq.read_table(tmp_path / "skipped.parquet", schema=SKIPPED).to_pylist() == [
         {"path": "a.txt", "line": 4, "byte_start": 9, "reason": "is broken"},
