@@ -5,7 +5,8 @@ A placeholder is the kind in capitals between angle brackets: ``<EMAIL>``, ``<PH
 normalisation leaves it alone, and it is not found again: masking a masked text changes nothing.
 
 All kinds are looked for in the text as it came. Finds that overlap are masked as one, which counts for the kind that
-begins first. A find that touches a placeholder is left, for its boundary is no longer known.
+begins first. A find that touches a placeholder, or has but one of ``.-/=`` between, is left: its boundary is no longer
+known.
 
 Full-width forms (１３８…, ＠) and typographic hyphens count as their ASCII forms. What was found is counted, and is
 in no result, message or log.
@@ -83,6 +84,7 @@ PLACEHOLDERS: Mapping[str, str] = MappingProxyType({kind: f"<{kind.upper()}>" fo
 """What stands for each kind in masked text."""
 
 _LONGEST_PLACEHOLDER = max(map(len, PLACEHOLDERS.values()))
+_JOINTS = frozenset(".-/=")
 _ALL_PLACEHOLDERS = tuple(PLACEHOLDERS.values())
 
 _FOLDED = regex.compile(r"[！-～　‐‑‒–]")
@@ -214,8 +216,12 @@ def _spans(window: str, offset: int, form: Form) -> Iterator[Span]:
 
 
 def _touches_placeholder(text: str, begin: int, end: int) -> bool:
-    before = text.endswith(_ALL_PLACEHOLDERS, max(begin - _LONGEST_PLACEHOLDER, 0), begin)
-    return before or text.startswith(_ALL_PLACEHOLDERS, end)
+    """Whether a placeholder stands beside a find, or beyond a sign that patterns look across."""
+    before = begin - (text[begin - 1 : begin] in _JOINTS)
+    after = end + (text[end : end + 1] in _JOINTS)
+    return any(
+        text.endswith(_ALL_PLACEHOLDERS, max(place - _LONGEST_PLACEHOLDER, 0), place) for place in (before, begin)
+    ) or any(text.startswith(_ALL_PLACEHOLDERS, place) for place in (after, end))
 
 
 def _replaced(text: str, finds: list[tuple[int, int, str]]) -> str:

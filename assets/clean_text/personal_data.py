@@ -119,7 +119,7 @@ def _bank_card(match: regex.Match[str]) -> Span | None:
     return None
 
 
-_DIGIT_BEFORE = _compile(r"\d[ .,\-]$")
+_DIGIT_BEFORE = _compile(r"\d[.\-]$")
 # Visa, Mastercard, American Express, Discover, JCB, Diners Club, UnionPay, Maestro, and ICBC's own 9558.
 _ISSUED = _compile(
     r"4(?:\d{12}|\d{15}|\d{18})|(?:5[1-5]\d\d|222[1-9]|22[3-9]\d|2[3-6]\d\d|27[01]\d|2720)\d{12}|3[47]\d{13}"
