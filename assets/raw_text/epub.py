@@ -15,12 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from resiliparse.extract.html2text import extract_plain_text
-
-from assets.raw_text.catalogue import Source
+from assets.raw_text.catalogue import HtmlSettings, Source
 from assets.raw_text.compression import DAMAGED, check_limits
-from assets.raw_text.encoding import byte_order_mark, detect
 from assets.raw_text.errors import RawTextError
+from assets.raw_text.html import PageError, decode, extract
 from assets.raw_text.metadata import NO_METADATA, metadata_json
 from assets.raw_text.records import Record
 from assets.raw_text.xml_events import Element, XmlError, read_elements
@@ -32,14 +30,14 @@ _METADATA = ("title", "creator", "language", "identifier", "date", "publisher")
 # Package documents of thousands of chapters stay far below this.
 _LARGEST_XML = 16 << 20
 
-_DECLARED_ENCODING = re.compile(rb"""\A\s*<\?xml[^>]*\bencoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
+_CHAPTER = HtmlSettings(main_content=False, maximum_bytes=512 << 20)
 # An HTML parser takes <title/> for the beginning of a title that never ends, and does not know CDATA.
 _EMPTY_RAW_ELEMENT = re.compile(r"<(title|script|style|textarea|iframe|noscript|noframes|xmp)\b([^<>]*)/>", re.I)
-_CDATA = re.compile(r"<!\[CDATA\[(.*?)\]\]>", re.DOTALL)
+_CDATA = "<![CDATA["
 # zipfile lets pass that a name is no UTF-8, and seeks to wherever a damaged directory points.
 _UNREADABLE: tuple[type[Exception], ...] = (*DAMAGED, OSError, NotImplementedError, RuntimeError, UnicodeDecodeError)
 # The reading of a character, set above it, would stand in the middle of the sentence.
-_SKIPPED_ELEMENTS = ["rt", "rp"]
+_RUBY_READING = re.compile(r"<(rt|rp)\b[^<>]*>[^<>]*</\1\s*>", re.IGNORECASE)
 
 
 class _BookError(ValueError):
@@ -180,22 +178,21 @@ def _chapters(archive: zipfile.ZipFile, book: _Book, source: Source) -> Iterator
 
 
 def _text(data: bytes, path: str) -> str:
-    markup = _EMPTY_RAW_ELEMENT.sub(r"<\1\2></\1>", _decode(data, path))
-    markup = _CDATA.sub(lambda match: html.escape(match[1]), markup)
-    text: str = extract_plain_text(
-        markup, preserve_formatting=True, alt_texts=False, skip_elements=list(_SKIPPED_ELEMENTS)
-    )
-    return text.strip()
-
-
-def _decode(data: bytes, path: str) -> str:
-    mark = byte_order_mark(data)
-    declared = _DECLARED_ENCODING.match(data)
-    encoding = mark[0] if mark else declared[1].decode() if declared else detect(data) or "utf-8"
     try:
-        return data[mark[1] if mark else 0 :].decode(encoding)
-    except (UnicodeDecodeError, LookupError):
-        raise _BookError(f"its chapter {path} cannot be decoded as {encoding}") from None
+        markup, _ = decode(data)
+        markup = _EMPTY_RAW_ELEMENT.sub(r"<\1\2></\1>", markup)
+        return extract(_RUBY_READING.sub("", _without_cdata(markup)), _CHAPTER).text.strip()
+    except PageError as error:
+        raise _BookError(f"its chapter {path} cannot be read: {error}") from None
+
+
+def _without_cdata(markup: str) -> str:
+    first, *rest = markup.split(_CDATA)
+    parts = [first]
+    for part in rest:
+        content, end, after = part.partition("]]>")
+        parts += [html.escape(content), after] if end else [_CDATA, part]
+    return "".join(parts)
 
 
 def _xml(archive: zipfile.ZipFile, path: str) -> list[Element]:

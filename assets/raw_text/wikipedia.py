@@ -7,21 +7,21 @@ and without pages that hold something other than wikitext; of a page with severa
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import quote
 from xml.parsers import expat
 
 from assets.raw_text.catalogue import Source
-from assets.raw_text.compression import ByteStream
+from assets.raw_text.compression import UnpackedStream
 from assets.raw_text.errors import DamagedError
 from assets.raw_text.metadata import NO_METADATA, metadata_json
 from assets.raw_text.records import Record
 from assets.raw_text.wikitext import HIDDEN_NAMESPACES, plain_text
 from assets.raw_text.xml_events import XmlError, create_parser
 
-# What a damaged stream has given before its error is lost up to one block.
-_BLOCK_BYTES = 1 << 13
+_BLOCK_BYTES = 1 << 16
 _PAGE_END = len(b"</page>")
 # Media, files, categories (MediaWiki's namespace constants).
 _HIDDEN_KEYS = {"-2", "6", "14"}
@@ -101,7 +101,7 @@ class _DumpParser:
         self._text = []
 
 
-def read_wikipedia(stream: ByteStream, source: Source) -> Iterator[Record]:
+def read_wikipedia(stream: UnpackedStream, source: Source, left_out: Counter[str]) -> Iterator[Record]:
     """A document for each article that has text beside its templates, tables and pictures.
 
     ``byte_start`` and ``byte_end`` are those of the ``<page>`` element; a document's identity is made of the page's id,
@@ -110,6 +110,7 @@ def read_wikipedia(stream: ByteStream, source: Source) -> Iterator[Record]:
     Args:
         stream: The dump, decompressed.
         source: Its language chooses among the variants of a Chinese text; its limits.
+        left_out: Counts the pages that are no document: by namespace, as redirect, by content model or as without text.
 
     Raises:
         DamagedError: If the stream is truncated or damaged and ``on_invalid`` is ``fail``; under ``skip`` the pages
@@ -121,7 +122,7 @@ def read_wikipedia(stream: ByteStream, source: Source) -> Iterator[Record]:
         problem: str | None = None
         data = b""
         try:
-            data = stream.read(_BLOCK_BYTES)
+            data = stream.read1(_BLOCK_BYTES)
             position += len(data)
             if data or position:
                 parser.feed(data)
@@ -131,7 +132,12 @@ def read_wikipedia(stream: ByteStream, source: Source) -> Iterator[Record]:
             problem = str(error)
         except (expat.ExpatError, XmlError) as error:
             problem = f"is no complete MediaWiki dump: {error}; fetch it again"
-        yield from filter(None, (_record(page, parser, source) for page in parser.pages))
+        for page in parser.pages:
+            record = _record(page, parser, source)
+            if isinstance(record, Record):
+                yield record
+            else:
+                left_out[record] += 1
         parser.pages.clear()
         if problem:
             yield Record("", b"", position, position, None, NO_METADATA, problem)
@@ -140,20 +146,24 @@ def read_wikipedia(stream: ByteStream, source: Source) -> Iterator[Record]:
             return
 
 
-def _record(page: _Page, parser: _DumpParser, source: Source) -> Record | None:
+def _record(page: _Page, parser: _DumpParser, source: Source) -> Record | str:
+    """The page's document, or the kind of thing it is instead."""
     fields = page.fields
-    if fields.get("ns", "0") != "0" or page.is_redirect or fields.get("revision model", "wikitext") != "wikitext":
-        return None
+    namespace, model = fields.get("ns", "0"), fields.get("revision model", "wikitext")
     wikitext = fields.get("revision text", "")
-    if _REDIRECT.match(wikitext):
-        return None
+    if namespace != "0":
+        return f"namespace {namespace}"
+    if page.is_redirect or _REDIRECT.match(wikitext):
+        return "redirect"
+    if model != "wikitext":
+        return f"model {model}"
     title = fields.get("title", "")
     if page.size > source.maximum_document_bytes or len(wikitext.encode()) > source.maximum_document_bytes:
         reason = f"the page '{title}' is larger than {source.maximum_document_bytes:,} bytes"
         return Record("", b"", page.byte_start, page.byte_end, None, NO_METADATA, reason)
     text = plain_text(wikitext, language=source.language, hidden_namespaces=frozenset(parser.hidden_namespaces))
     if not text:
-        return None
+        return "no text"
     metadata = {
         "id": fields.get("id"),
         "revision": fields.get("revision id"),

@@ -124,12 +124,18 @@ def test_encodings(records: Callable[..., list[Record]], encoding: str, declarat
     assert records(BOOK | {"OEBPS/one a.xhtml": data})[0].text.startswith(text)
 
 
-def test_bytes_in_no_encoding(records: Callable[..., list[Record]]) -> None:
-    wrong = b'<?xml version="1.0" encoding="utf-8"?><html><body>\xff\xfe\xfa</body></html>'
-    files = BOOK | {"OEBPS/one a.xhtml": wrong}
-    assert reason(records(files)) == "its chapter OEBPS/one a.xhtml cannot be decoded as utf-8"
+def test_a_chapter_that_cannot_be_read(records: Callable[..., list[Record]]) -> None:
+    files = BOOK | {"OEBPS/one a.xhtml": bytes(range(256)) * 8}
+    assert reason(records(files)).startswith("its chapter OEBPS/one a.xhtml cannot be read: no encoding fits its bytes")
     first, second = records(files, by_chapter=True)
     assert first.invalid and first.byte_start == 0 and second.text.startswith("The boats")
+    deep = BOOK | {"OEBPS/one a.xhtml": "<html><body>" + "<ul><li>" * 200_000}
+    assert "nested too deeply" in reason(records(deep, maximum_compression_ratio=1e6))
+
+
+def test_a_damaged_byte_is_replaced_as_in_a_browser(records: Callable[..., list[Record]]) -> None:
+    damaged = "<html><body><p>清晨的码头还没有醒来".encode() + b"\xff</p></body></html>"
+    assert records(BOOK | {"OEBPS/one a.xhtml": damaged})[0].text.startswith("清晨的码头还没有醒来\ufffd")
 
 
 def test_a_missing_chapter(records: Callable[..., list[Record]]) -> None:

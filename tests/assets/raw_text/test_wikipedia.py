@@ -3,6 +3,7 @@ from __future__ import annotations
 import bz2
 import io
 import json
+from collections import Counter
 from collections.abc import Callable
 from html import escape
 from typing import Any
@@ -41,10 +42,15 @@ def dump(*pages: str) -> bytes:
     return (HEAD + "".join(pages) + "</mediawiki>\n").encode()
 
 
+def unpacked(data: bytes, ending: str | None = None) -> UnpackedStream:
+    return UnpackedStream(io.BytesIO(data), ending, where="file a", maximum_bytes=1 << 30, maximum_ratio=1e6)
+
+
 @pytest.fixture
 def records(source: Callable[..., Any]) -> Callable[..., list[Record]]:
-    def read(data: bytes, **fields: Any) -> list[Record]:
-        return list(read_wikipedia(io.BytesIO(data), source(**fields)))
+    def read(data: bytes, left_out: Counter[str] | None = None, **fields: Any) -> list[Record]:
+        counts = Counter() if left_out is None else left_out
+        return list(read_wikipedia(unpacked(data), source(**fields), counts))
 
     return read
 
@@ -88,7 +94,9 @@ def test_only_articles_are_read(records: Callable[..., list[Record]]) -> None:
         page("Empty", "{{Infobox}}"),
         page("A", "text"),
     )
-    assert [record.text for record in records(data)] == ["text"]
+    left_out: Counter[str] = Counter()
+    assert [record.text for record in records(data, left_out)] == ["text"]
+    assert left_out == {"namespace 1": 1, "redirect": 2, "model Scribunto": 1, "no text": 1}
 
 
 def test_the_last_of_several_revisions_is_read(records: Callable[..., list[Record]]) -> None:
@@ -118,8 +126,7 @@ def test_a_damaged_stream_fails_or_is_skipped_from_there(source: Callable[..., A
     packed = bz2.compress(dump(*pages), 1)[:-40]
 
     def read(**fields: Any) -> list[Record]:
-        stream = UnpackedStream(io.BytesIO(packed), ".bz2", where="file a", maximum_bytes=1 << 30, maximum_ratio=1e6)
-        return list(read_wikipedia(stream, source(**fields)))
+        return list(read_wikipedia(unpacked(packed, ".bz2"), source(**fields), Counter()))
 
     with pytest.raises(RawTextError, match="file a is truncated or damaged"):
         read()
