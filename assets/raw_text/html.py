@@ -35,7 +35,6 @@ _SAMPLE_BYTES = 1 << 20
 _MAXIMUM_TAGS = 1 << 20
 # The time for the main content and the size of indented lists grow with the sum of the sizes of these elements, each
 # with all that lies in it: about 40 ns for a character in each. Pages are some 20 deep.
-_NESTED = ("<div", "<article", "<ul", "<ol")
 _NESTING = re.compile(r"<(/?)(?:div|article|ul|ol)(?=[\s/>])")
 _MAXIMUM_NESTED_CHARACTERS = 1 << 28
 _ORDINARY_DEPTH = 64
@@ -78,9 +77,11 @@ def extract(html: str, settings: HtmlSettings) -> Page:
     """
     if len(html) > settings.maximum_bytes:
         raise PageError(f"the page is larger than {settings.maximum_bytes:,} bytes (html.maximum_bytes)")
-    if html.count("<") > _MAXIMUM_TAGS:
+    tags = html.count("<")
+    if tags > _MAXIMUM_TAGS:
         raise PageError(f"the page has more than {_MAXIMUM_TAGS:,} tags")
-    _check_nesting(html)
+    if tags > _MAXIMUM_OPEN_OPTIONS or tags * len(html) > _MAXIMUM_NESTED_CHARACTERS:
+        _check_nesting(html)
     if html.startswith("<?xml"):
         html = _SELF_CLOSED.sub(r"<\1\2></\1>", html)
     # JSON may hold half a surrogate pair; a page as bytes may not, and shows this instead.
@@ -172,18 +173,16 @@ def _check_nesting(html: str) -> None:
     html = html.lower()
     limit = max(_MAXIMUM_NESTED_CHARACTERS, _ORDINARY_DEPTH * len(html))
     depth = nested = last = opened = 0
-    if sum(map(html.count, _NESTED)) * len(html) > limit:
-        for match in _NESTING.finditer(html):
-            nested += depth * (match.start() - last)
-            last = match.start()
-            depth = max(0, depth - 1) if match[1] else depth + 1
+    for match in _NESTING.finditer(html):
+        nested += depth * (match.start() - last)
+        last = match.start()
+        depth = max(0, depth - 1) if match[1] else depth + 1
     if nested + depth * (len(html) - last) > limit:
         raise PageError("the page's elements are nested too deeply")
-    if html.count("<option") > _MAXIMUM_OPEN_OPTIONS:
-        for match in _OPTION.finditer(html):
-            opened = max(0, opened - 1) if match[1] else opened + 1
-            if opened > _MAXIMUM_OPEN_OPTIONS:
-                raise PageError(f"the page has more than {_MAXIMUM_OPEN_OPTIONS:,} options that are not closed")
+    for match in _OPTION.finditer(html):
+        opened = max(0, opened - 1) if match[1] else opened + 1
+        if opened > _MAXIMUM_OPEN_OPTIONS:
+            raise PageError(f"the page has more than {_MAXIMUM_OPEN_OPTIONS:,} options that are not closed")
 
 
 def _metadata(tree: HTMLTree) -> dict[str, str]:

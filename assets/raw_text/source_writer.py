@@ -28,7 +28,7 @@ _FILE_FIELDS: list[pa.Field[Any]] = [
     pa.field("left_out", pa.string()),
 ]
 FILES: pa.Schema = pa.schema(_FILE_FIELDS)
-"""Path, decompressed bytes, encoding (``ascii`` if no other byte occurs, null where it is each record's own), documents,
+"""Path, decompressed bytes, encoding (``ascii`` if no other byte occurs, null for Parquet and WARC), documents,
 skipped rows, and what was left out because it is no text by its kind: a JSON object of counts by kind with sorted keys
 (of WARC: the record's type, HTTP status or media type), ``{}`` for other formats."""
 

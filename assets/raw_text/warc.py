@@ -65,7 +65,7 @@ def read_warc(stream: UnpackedStream, source: Source, left_out: Counter[str]) ->
         if not (length.isascii() and length.isdigit()):
             yield _invalid(start, _because("is no WARC record, or has no valid Content-Length", counted.damage) + _LOST)
             return
-        block = _read_block(record, source.maximum_document_bytes)
+        block = _read_block(record, min(int(length), source.maximum_document_bytes + 1))
         size = len(block) + record.reader.consume()
         counted.raise_limits()
         if size < int(length):
@@ -122,12 +122,12 @@ class _CountedStream:
             raise self._limit
 
 
-def _read_block(record: WarcRecord, maximum_bytes: int) -> bytes:
-    """The record's block, or of a larger one its first bytes, one more than allowed."""
-    block = bytearray()
-    while data := record.reader.read(maximum_bytes + 1 - len(block)):
+def _read_block(record: WarcRecord, size: int) -> bytes:
+    """The first bytes of a record's block; fewer than ``size`` if the file ends there."""
+    block = b""
+    while len(block) < size and (data := record.reader.read(size - len(block))):
         block += data
-    return bytes(block)
+    return block
 
 
 def _document(record: WarcRecord, block: bytes, size: int, source: Source, left_out: Counter[str]) -> Record | None:
