@@ -219,4 +219,4 @@ IP_ADDRESS = (
     ),
     Form(_compile(r"(?<![\w:.])[23][0-9A-Fa-f]{3}:[0-9A-Fa-f:]{2,34}(?<![^:]:)(?![\w:])"), _public_address),
 )
-"""Public addresses: of version 4 with more than four digits, of version 6 in 2000::/3, which is all that is given out."""
+"""Public addresses: of version 4 with more than four digits, of version 6 in 2000::/3, all that is given out so far."""
