@@ -16,11 +16,16 @@ from pydantic import Field, field_validator, model_validator
 
 from assets.raw_text.errors import CatalogueError
 from assets.raw_text.globs import matches
+from assets.raw_text.layouts import LAYOUTS
 from training.settings import Settings, SettingsError, nearest
+
+Format = Literal[
+    "txt", "markdown", "html", "warc", "epub", "pdf", "wikipedia", "jsonl", "parquet", "csv", "datatrove", "dolma"
+]  # fmt: skip
 
 PACKAGE = "package://"
 TEXT_FORMATS = ("txt", "markdown")
-RECORD_FORMATS = ("jsonl", "parquet", "csv")
+RECORD_FORMATS = ("jsonl", "parquet", "csv", *LAYOUTS)
 
 _NAME = regex.compile(r"[\p{L}\p{N}][\p{L}\p{M}\p{N}._-]*")
 _PACKAGE_URI = regex.compile(r"package://(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==(?P<version>[\w.!+-]+)")
@@ -29,10 +34,11 @@ _PACKAGE_URI = regex.compile(r"package://(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[
 class DocumentSettings(Settings):
     """How a text file becomes documents. Records (jsonl, parquet, csv) are a document each, whatever stands here."""
 
-    by: Literal["file", "line", "blank_line", "regex"] = Field(
+    by: Literal["file", "line", "blank_line", "regex", "chapter"] = Field(
         "file",
         description="file: the whole file is one document; line: each line that is not blank; blank_line: blocks "
-        "between blank lines; regex: a document starts where the pattern matches.",
+        "between blank lines; regex: a document starts where the pattern matches; chapter: for epub, each file of a "
+        "book instead of the whole book.",
     )
     pattern: str | None = Field(
         None,
@@ -89,10 +95,11 @@ class Source(Settings):
     sha256: str | None = Field(
         None, pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the one file the uri names; needed for package://."
     )
-    format: Literal["txt", "markdown", "html", "warc", "jsonl", "parquet", "csv"] = Field(
+    format: Format = Field(
         "txt",
         description="What the member files hold, once unpacked. html: each file is a page and a document. warc: web "
-        "archives, also as text (WET).",
+        "archives, also as text (WET). epub, pdf: each file is a document. wikipedia: XML dumps of MediaWiki, each "
+        "article a document. datatrove, dolma: jsonl or Parquet as these tools write it.",
     )
     include: list[str] = Field(
         default_factory=list,
@@ -114,6 +121,9 @@ class Source(Settings):
     id_field: str | None = Field(None, description="Field or column kept as 'id' in the document's metadata.")
     metadata_fields: list[str] = Field(
         default_factory=list, description="Fields or columns kept in the document's metadata."
+    )
+    mend_hyphens: bool = Field(
+        True, description="For pdf: put words together that a hyphen at the end of a line divides."
     )
     delimiter: str = Field(",", min_length=1, max_length=1, description="Column separator of csv, e.g. '\\t'.")
     language: str = Field(
@@ -187,8 +197,10 @@ class Source(Settings):
                 raise ValueError(f"'uri' = '{self.uri}': write package://name==version with one exact version")
             if self.sha256 is None:
                 raise ValueError("'sha256' is missing: a package:// source needs the SHA-256 of its archive")
-        if self.format not in TEXT_FORMATS and self.documents.by != "file":
-            unit = "page" if self.format == "html" else "record"
+        if (self.format == "epub") != (self.documents.by == "chapter") and self.documents.by != "file":
+            raise ValueError("'documents' of epub is by: file (the book) or by: chapter, which no other format has")
+        if self.format not in (*TEXT_FORMATS, "epub") and self.documents.by != "file":
+            unit = {"html": "page", "pdf": "file", "wikipedia": "article"}.get(self.format, "record")
             raise ValueError(f"'documents' is for txt and markdown; each {unit} of {self.format} is a document")
         if self.format not in RECORD_FORMATS and (
             self.id_field or self.metadata_fields or self.text_field != "text" or self.markup != "none"

@@ -10,8 +10,9 @@ Columns of ``documents-*.parquet`` (schema ``DOCUMENTS``):
 - ``path``: the member file in its folder or archive, without the ending of a compression
 - ``byte_start``, ``byte_end``: where it lies in that file, decompressed, in bytes before decoding. For txt and markdown
   these bytes decode to exactly ``text``; for html they are the whole file; for warc the record from its first line to
-  the next record; for jsonl and csv the record's line or lines without the last line end; a Parquet file has no such
-  bytes, so ``byte_start`` is the row's number from 0 and ``byte_end`` is one more
+  the next record; for wikipedia the ``<page>`` element; for jsonl and csv the record's line or lines without the last
+  line end. Others have no such bytes: for a Parquet file ``byte_start`` is the row's number from 0 and ``byte_end`` one
+  more, for epub and pdf they count the files of the spine and the pages in the same way
 - ``licence``, ``language``: from the catalogue
 - ``metadata``: a JSON object with sorted keys, ``{}`` if there is none
 """
@@ -77,8 +78,10 @@ def document_id(begun: Hash, raw: bytes) -> str:
         begun: ``document_hash`` of the dump.
         raw: What the source delivered: of txt, markdown, html, jsonl and csv the file's bytes from ``byte_start`` to
             ``byte_end`` (of csv without the header, whose names may be written into several files); of warc the
-            address, the date and the body without its HTTP encodings, with a zero byte between; of Parquet the text in
-            UTF-8 and, if there is an ``id_field``, a zero byte and its value as JSON.
+            address, the date and the body without its HTTP encodings, with a zero byte between; of wikipedia the
+            page's id, the revision's id and the wikitext, with a zero byte between; of epub the XHTML files; of pdf
+            the SHA-256 of the file; of Parquet the text in UTF-8 and, if there is an ``id_field``, a zero byte and its
+            value as JSON.
     """
     state = begun.copy()
     state.update(raw)

@@ -28,6 +28,12 @@ _ENDINGS = {
     "jsonl": ["*.jsonl", "*.ndjson", "*.json"],
     "parquet": ["*.parquet"],
     "csv": ["*.csv", "*.tsv"],
+    "datatrove": ["*.jsonl", "*.parquet"],
+    "dolma": ["*.jsonl", "*.json", "*.parquet"],
+    "epub": ["*.epub"],
+    "pdf": ["*.pdf"],
+    # Large wikis are dumped in parts: ...-pages-articles1.xml-p1p41242.
+    "wikipedia": ["*.xml", "*.xml-p[0-9]*"],
 }
 _HIDDEN = [".*", ".*/**", "__MACOSX/**"]
 _EXAMPLES = 8

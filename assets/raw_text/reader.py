@@ -16,14 +16,17 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from assets.raw_text.archive import is_archive, read_members, strip_archive
-from assets.raw_text.catalogue import Source
+from assets.raw_text.catalogue import RECORD_FORMATS, Source
 from assets.raw_text.compression import UnpackedStream, compression, strip_compression
 from assets.raw_text.copies import number_copies
 from assets.raw_text.downloads import disk_errors
+from assets.raw_text.epub import read_epub
 from assets.raw_text.errors import RawTextError
 from assets.raw_text.fetch import LocalFile, is_wanted, nothing_matches
 from assets.raw_text.globs import matches
 from assets.raw_text.html import PageError, decode, extract_records, page_record
+from assets.raw_text.layouts import LAYOUTS
+from assets.raw_text.pdf import read_pdf
 from assets.raw_text.records import Record, read_csv, read_jsonl, read_parquet
 from assets.raw_text.source_writer import MemberWriter, RawTextReport, SourceWriter
 from assets.raw_text.splitting import (
@@ -31,10 +34,12 @@ from assets.raw_text.splitting import (
     LINE_WITH_END,
     DocumentSplitter,
     InexactEncodingError,
+    Separator,
     UndetectedEncodingError,
     separator,
 )
 from assets.raw_text.warc import read_warc
+from assets.raw_text.wikipedia import read_wikipedia
 
 _EXAMPLES = 1000
 _BLOCK_BYTES = 1 << 20
@@ -107,25 +112,26 @@ def _read_member(path: str, stream: UnpackedStream, on_disk: Path | None, source
     if is_archive(path):
         raise RawTextError(f"{where} is an archive inside an archive; unpack it, or name it under 'exclude'")
     with output.file(path) as member:
-        if source.format == "parquet":
+        if _is_read_as_a_file(path, source):
             with tempfile.NamedTemporaryFile(dir=output.folder, prefix=".member-") as copy:
                 if on_disk is None:
                     shutil.copyfileobj(cast(BinaryIO, stream), copy, _BLOCK_BYTES)
                     copy.flush()
                 file = on_disk or Path(copy.name)
                 member.size = file.stat().st_size
-                member.add(_pages(read_parquet(file, source, where=where), source) if member.size else iter(()))
+                member.add(_read_whole(file, source, where) if member.size else iter(()))
             return
         if source.format == "html":
             _read_page(stream, source, member)
             return
-        if source.format == "warc":
-            member.add(read_warc(stream, source, member.left_out))
+        if source.format in ("warc", "wikipedia"):
+            read = read_warc if source.format == "warc" else read_wikipedia
+            member.add(read(stream, source, member.left_out))
             member.size = stream.unpacked
             return
         splitter = DocumentSplitter(
             stream,
-            {"jsonl": LINE, "csv": LINE_WITH_END}.get(source.format) or separator(source.documents),
+            _separator(source),
             encoding=source.encoding,
             maximum_bytes=source.maximum_document_bytes,
             strip=source.format != "csv",
@@ -141,6 +147,27 @@ def _read_member(path: str, stream: UnpackedStream, on_disk: Path | None, source
         except InexactEncodingError as error:
             raise RawTextError(f"{where}: {error}; convert the file to UTF-8") from None
         member.encoding, member.size = splitter.encoding or "ascii", splitter.size
+
+
+def _is_read_as_a_file(path: str, source: Source) -> bool:
+    """Whether the format's reader goes to and fro in the member, so that a stream will not do."""
+    return source.format in ("parquet", "epub", "pdf") or (
+        source.format in LAYOUTS and path.lower().endswith(".parquet")
+    )
+
+
+def _read_whole(file: Path, source: Source, where: str) -> Iterator[Record]:
+    if source.format == "epub":
+        return read_epub(file, source, by_chapter=source.documents.by == "chapter")
+    if source.format == "pdf":
+        return read_pdf(file, source, mend_hyphens=source.mend_hyphens)
+    return _pages(read_parquet(file, source, where=where), source)
+
+
+def _separator(source: Source) -> Separator | None:
+    if source.format == "csv":
+        return LINE_WITH_END
+    return LINE if source.format in RECORD_FORMATS else separator(source.documents)
 
 
 def _read_page(stream: UnpackedStream, source: Source, member: MemberWriter) -> None:
@@ -165,7 +192,7 @@ def _read_page(stream: UnpackedStream, source: Source, member: MemberWriter) -> 
 
 
 def _records(splitter: DocumentSplitter, source: Source, where: str) -> Iterator[Record]:
-    if source.format == "jsonl":
+    if source.format == "jsonl" or source.format in LAYOUTS:
         return _pages(read_jsonl(splitter, source), source)
     if source.format == "csv":
         return _pages(read_csv(splitter, source, where=where), source)

@@ -1,4 +1,4 @@
-"""Files of records (jsonl, csv, parquet): one record, one document."""
+"""Files of records (jsonl, csv, parquet, and other tools' layouts of them): one record, one document."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pyarrow.types as types
 
 from assets.raw_text.catalogue import Source
 from assets.raw_text.errors import RawTextError
+from assets.raw_text.layouts import LAYOUTS, layout_columns, layout_metadata
 from assets.raw_text.metadata import NO_METADATA, json_object, json_value
 from assets.raw_text.splitting import DocumentSplitter, Piece
 
@@ -142,11 +143,11 @@ def read_parquet(path: Path, source: Source, *, where: str) -> Iterator[Record]:
     Raises:
         RawTextError: If it is no Parquet file, is damaged, or lacks a column that the source names.
     """
-    names = _columns(source)
     try:
         with pq.ParquetFile(path, pre_buffer=False) as file:
             schema = file.schema_arrow
             _require_columns(schema.names, source, where, None)
+            names = layout_columns(schema.names) if source.format in LAYOUTS else _columns(source)
             kind: Any = schema.field(source.text_field).type
             kind = kind.value_type if types.is_dictionary(kind) else kind
             if not (types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)):
@@ -185,14 +186,22 @@ def _parquet_record(fields: dict[str, Any], row: int, source: Source) -> Record:
         text = fields[source.text_field]
         raw = text.encode()
         if len(raw) <= source.maximum_document_bytes:
-            if source.id_field:
-                raw += b"\0" + json_value(fields[source.id_field]).encode("utf-8", "replace")
+            if _id_field(source) in fields:
+                raw += b"\0" + json_value(fields[_id_field(source)]).encode("utf-8", "replace")
             return Record(text, raw, row, row + 1, row + 1, _metadata(fields, source))
         reason = f"the document is larger than {source.maximum_document_bytes:,} bytes"
     return Record("", b"", row, row + 1, row + 1, invalid=reason)
 
 
+def _id_field(source: Source) -> str:
+    """The field with a document's name; empty if there is none."""
+    return source.id_field or ("id" if source.format in LAYOUTS else "")
+
+
 def _columns(source: Source) -> list[str]:
+    if source.format in LAYOUTS:
+        # Their metadata may stand in a column of their own, or in some files alone.
+        return [source.text_field]
     return list(dict.fromkeys([source.text_field, *filter(None, [source.id_field]), *source.metadata_fields]))
 
 
@@ -222,9 +231,14 @@ def _unusable(text: Any, fields: Mapping[str, Any], name: str) -> str | None:
 
 
 def _metadata(fields: Mapping[str, Any], source: Source) -> str:
-    chosen = {name: fields[name] for name in source.metadata_fields if name in fields}
-    if source.id_field and source.id_field in fields:
-        chosen["id"] = fields[source.id_field]
+    chosen: Mapping[str, Any] = fields
+    if source.format in LAYOUTS:
+        chosen = layout_metadata(fields, source.format, text_field=source.text_field)
+    if source.metadata_fields or source.format not in LAYOUTS:
+        chosen = {name: chosen[name] for name in source.metadata_fields if name in chosen}
+    name = _id_field(source)
+    if name in fields:
+        chosen = {**chosen, "id": fields[name]}
     return json_object(chosen)
 
 

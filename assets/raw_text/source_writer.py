@@ -182,7 +182,8 @@ class MemberWriter:
             batch.starts.append(record.byte_start)
             batch.ends.append(record.byte_end)
             batch.metadata.append(record.metadata)
-            batch.bytes += len(record.raw)
+            # What a PDF is identified by is shorter than its text.
+            batch.bytes += len(record.raw) + len(record.text)
             if batch.bytes >= _BATCH_BYTES or len(batch.texts) >= _BATCH_ROWS:
                 self._flush()
                 batch = self._batch

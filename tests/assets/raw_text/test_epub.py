@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from assets.raw_text.epub import read_epub
+from assets.raw_text.errors import RawTextError
 from assets.raw_text.records import Record
 
 CONTAINER = """<?xml version="1.0"?>
@@ -208,3 +209,18 @@ def test_limits(records: Callable[..., list[Record]]) -> None:
     ]
     bomb = BOOK | {"OEBPS/two.xhtml": b" " * (17 << 20)}
     assert reason(records(bomb)).startswith("the book unpacks to more than 200 times its size")
+
+
+def test_books_as_a_source(read: Callable[..., Any]) -> None:
+    scan = BOOK | {path: "<html><body/></html>" for path in BOOK if path.endswith(".xhtml")}
+    files = {"a.epub": pack(BOOK), "more.zip": pack({"b/c.epub": pack(scan), "d.epub": pack(BOOK), "e.txt": "no"})}
+    reading = read(files, format="epub", on_invalid="skip")
+    assert [row["path"] for row in reading.documents] == ["a.epub", "more/d.epub"]
+    assert len(set(reading.texts)) == 1 and len(set(reading.ids)) == 2
+    assert [(row["path"], row["reason"]) for row in reading.skipped] == [
+        ("more/b/c.epub", "holds no text, only pictures")
+    ]
+    with pytest.raises(RawTextError, match=r"file more/b/c\.epub: holds no text, only pictures; correct or exclude it"):
+        read(files, format="epub")
+    chapters = read({"a.epub": pack(BOOK)}, format="epub", documents={"by": "chapter"})
+    assert [row["byte_start"] for row in chapters.documents] == [0, 1]

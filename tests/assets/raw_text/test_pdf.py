@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pypdf import PdfReader, PdfWriter
 
+from assets.raw_text.errors import RawTextError
 from assets.raw_text.pdf import mend_divided_words, read_pdf
 from assets.raw_text.records import Record
 
@@ -183,3 +184,12 @@ def test_any_damaged_byte_ends_in_a_document_or_a_reason(records: Callable[..., 
 def test_a_document_that_is_too_large(records: Callable[..., list[Record]]) -> None:
     data = pdf([["words " * 100]] * 3)
     assert reason(records(data, maximum_document_bytes=1024)) == "the document is larger than 1,024 bytes"
+
+
+def test_documents_as_a_source(read: Callable[..., Any]) -> None:
+    files = {"a.pdf": pdf([["the har-", "bour"]]), "b.pdf": pdf([[]]), "c.PDF": pdf([["渔船"]]), "d.txt": b"no"}
+    reading = read(files, format="pdf", on_invalid="skip", mend_hyphens=False)
+    assert reading.texts == ["the har-\nbour", "渔船"]
+    assert [(row["path"], row["reason"][:18]) for row in reading.skipped] == [("b.pdf", "has no text layer ")]
+    with pytest.raises(RawTextError, match=r"file b\.pdf: has no text layer"):
+        read(files, format="pdf")

@@ -158,3 +158,18 @@ def test_a_page_that_is_too_large(records: Callable[..., list[Record]]) -> None:
 
 def test_an_empty_file_has_no_page(records: Callable[..., list[Record]]) -> None:
     assert records(b"") == []
+
+
+def test_a_dump_as_a_source(read: Callable[..., Any]) -> None:
+    data = dump(page("A", "one"), page("书", "[[二]]", number=2))
+    reading = read({"zhwiki-20260101-pages-articles.xml.bz2": bz2.compress(data)}, format="wikipedia", language="zh")
+    assert reading.texts == ["one", "二"]
+    assert [(row["path"], row["size"], row["documents"]) for row in reading.files] == [
+        ("zhwiki-20260101-pages-articles.xml", len(data), 2)
+    ]
+    parts = {"w-pages-articles1.xml-p1p41.bz2": bz2.compress(data), "w.xml": data[:-100], "index.txt": b"no"}
+    several = read(parts, format="wikipedia", on_invalid="skip")
+    assert several.texts == ["one", "二", "one"] and len(set(several.ids)) == 3
+    assert [row["path"] for row in several.skipped] == ["w.xml"]
+    with pytest.raises(RawTextError, match=r"file w\.xml, byte \d+: is no complete MediaWiki dump: "):
+        read(parts, format="wikipedia")
