@@ -1,9 +1,13 @@
 """Hashes of lines and paragraphs.
 
 What is hashed is the unit's UTF-8 with ASCII letters in lower case, each ASCII digit as "0", each run of white space
-(ASCII's, U+00A0 and U+3000; in a paragraph also the line ends) as one space and none at both ends; case folding and
-digits as in CCNet (Wenzek et al. 2020, section 3.1), but punctuation and accents count. The hash is FNV-1a's loop with
-another multiplier and SplitMix64's finaliser. With 64 bits, one wrong pair is to be expected among six billion units.
+(ASCII's, U+00A0 and U+3000; in a paragraph also the line ends) as one space and none at both ends. So CCNet treats case
+and digits (Wenzek et al. 2020, section 3.1); but punctuation and accents count. Rows of numbers would all be the same,
+and rules drawn of marks stand anywhere: a unit is left out if its ASCII letters and the bytes of its other characters
+(but those from U+2000 to U+2FFF: dashes, symbols, lines of tables) are no more than its digits.
+
+The hash is FNV-1a's loop with another multiplier, finished by SplitMix64's. With 64 bits, one wrong pair is to be
+expected among six billion units.
 """
 
 from __future__ import annotations
@@ -37,9 +41,10 @@ _LINE_FEED = ord("\n")
 _SPACE = np.uint64(ord(" "))
 
 _FOLDED = 0xFF
-_COUNT_SHIFT = 8
-_COUNTED = 3 << _COUNT_SHIFT
-_PERHAPS_SPACE = 1 << 10
+_PERHAPS_SPACE = 1 << 8
+
+_LETTERS = 32
+_CHARACTERS = (1 << _LETTERS) - 1
 
 
 def hash_lines(texts: pa.StringArray, *, unit: Unit, minimum_characters: int) -> pa.Table:
@@ -52,13 +57,13 @@ def hash_lines(texts: pa.StringArray, *, unit: Unit, minimum_characters: int) ->
             Hangul) count twice.
     """
     data, offsets = text_bytes(texts)
-    columns = _hash_units(data, offsets, _byte_table(), unit == "paragraph", minimum_characters)
+    columns = _hash_units(data, offsets, *_byte_tables(), unit == "paragraph", minimum_characters)
     return pa.table(list(columns), schema=LINES)
 
 
 @numba.njit(cache=True, nogil=True)
 def _hash_units(
-    data: Array, offsets: Array, table: Array, paragraphs: bool, minimum_characters: int
+    data: Array, offsets: Array, table: Array, sizes: Array, paragraphs: bool, minimum_characters: int
 ) -> tuple[Array, Array, Array, Array]:
     room = len(offsets) - 1
     for position in range(offsets[0], offsets[-1]):
@@ -69,7 +74,7 @@ def _hash_units(
     for row in range(len(offsets) - 1):
         base, end = offsets[row], offsets[row + 1]
         position = start = stop = base
-        state, characters, feeds, spaced = _SEED, 0, 0, False
+        state, measure, feeds, spaced = _SEED, 0, 0, False
         while position <= end:
             # A text ends as a unit does.
             size = 1 if position == end else space_size(data, position, end)
@@ -77,29 +82,29 @@ def _hash_units(
                 spaced = True
                 feeds += 2 if position == end else data[position] == _LINE_FEED
                 position += size
-                if characters and feeds > paragraphs:
-                    if characters >= minimum_characters:
+                if measure and feeds > paragraphs:
+                    if measure >> _LETTERS > 0 and measure & _CHARACTERS >= minimum_characters:
                         rows[used], starts[used], ends[used] = row, start - base, stop - base
                         hashes[used] = mix(state)
                         used += 1
-                    state, characters = _SEED, 0
+                    state, measure = _SEED, 0
                 continue
-            if not characters:
+            if not measure:
                 start = position
             elif spaced:
                 state = (state ^ _SPACE) * _PRIME
-                characters += 1
+                measure += 1
             spaced, feeds = False, 0
-            entry = table[data[position]]
+            byte = data[position]
             while True:  # Through single spaces too, which need no care.
-                state = (state ^ np.uint64(entry & _FOLDED)) * _PRIME
-                characters += (entry & _COUNTED) >> _COUNT_SHIFT
+                state = (state ^ np.uint64(table[byte] & _FOLDED)) * _PRIME
+                measure += sizes[byte]
                 position += 1
                 if position == end:
                     break
-                entry = table[data[position]]
-                if entry & _PERHAPS_SPACE and (
-                    data[position] != _SPACE or position + 1 == end or table[data[position + 1]] & _PERHAPS_SPACE
+                byte = data[position]
+                if table[byte] & _PERHAPS_SPACE and (
+                    byte != _SPACE or position + 1 == end or table[data[position + 1]] & _PERHAPS_SPACE
                 ):
                     break
             stop = position
@@ -107,17 +112,24 @@ def _hash_units(
 
 
 @lru_cache(maxsize=1)
-def _byte_table() -> Array:
-    """int64 (256,): for each byte of UTF-8 what is hashed, the characters it counts for, whether it may begin a space."""
-    table = np.arange(256)
+def _byte_tables() -> tuple[Array, Array]:
+    """int64 (256,), two for the bytes of UTF-8, read-only.
+
+    The first holds what is hashed, with a mark on what may begin a white space character. The second holds the
+    characters that a byte counts for, and above them whether it is of a letter (1) or a digit (-1).
+    """
+    table, digits = np.arange(256), slice(ord("0"), ord("9") + 1)
     table[ord("A") : ord("Z") + 1] += 32
-    table[ord("0") : ord("9") + 1] = ord("0")
-    counts = np.ones(256, np.int64)
-    counts[0x80:0xC0], counts[0xE3:] = 0, 2
-    table |= counts << _COUNT_SHIFT
+    table[digits] = ord("0")
     table[[*range(9, 14), 32, 0xC2, 0xE3]] |= _PERHAPS_SPACE
-    table.flags.writeable = False
-    return table
+    sizes, letters = np.ones(256, np.int64), np.zeros(256, np.int64)
+    sizes[0x80:0xC0], sizes[0xE3:] = 0, 2
+    letters[ord("A") : ord("Z") + 1] = letters[ord("a") : ord("z") + 1] = letters[0x80:] = 1
+    letters[digits] = -1
+    letters[0xE2] = -2  # with the two bytes that follow
+    sizes += letters << _LETTERS
+    table.flags.writeable = sizes.flags.writeable = False
+    return table, sizes
 
 
 @numba.njit(cache=True, nogil=True, inline="always")

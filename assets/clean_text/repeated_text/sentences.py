@@ -1,4 +1,7 @@
-"""Where sentences end, for compiled loops: at line ends and after full stops, question and exclamation marks."""
+"""Where sentences end, for compiled loops: at line ends and after full stops, question and exclamation marks.
+
+A full stop after a digit ends none: most often it belongs to the number of a section or a list.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ _MARK = np.uint8(4)
 _WIDE_MARK = np.uint8(8)
 _CLOSING = np.uint8(16)
 _EXTENDS = np.uint8(32)
+_FULL_STOP, _ZERO, _NINE = (ord(character) for character in ".09")
 
 _PATTERNS = {
     SPACE: r"\s",
@@ -52,8 +56,11 @@ def sentence_break(data: Array, begin: int, end: int, text_end: int, table: Arra
         text_end: End of the text.
         table: ``sentence_table()``.
     """
-    position = stop = begin
+    position = begin
     wide = marked = False
+    if begin > 0 and _ZERO <= data[begin - 1] <= _NINE and data[begin] == _FULL_STOP:
+        position += 1
+    stop = position
     while position < end:
         point, size = decode(data, position, text_end)
         kind = table[point]

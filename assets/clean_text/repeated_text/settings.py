@@ -20,7 +20,11 @@ _MODE = (
 class HashSettings(Settings):
     """What of each document is hashed, so that repetition can be found later. Hashes cost room, and cut nothing."""
 
-    lines: bool = Field(False, description="Hash the lines.")
+    lines: bool = Field(
+        False,
+        description="Hash the lines. For text in which a line is a sentence or more, as on web pages; take paragraphs "
+        "where lines are broken at some width.",
+    )
     line_characters: int = Field(
         30,
         ge=1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def find_cuts(dumps: Mapping[str, Path], out: Path, settings: CutSettings, **opt
         found[dump] = table.to_pylist()
         places = [(row["doc_id"], row["byte_start"]) for row in found[dump]]
         assert places == sorted(places)
-        for one, other in zip(found[dump], found[dump][1:], strict=False):
+        for one, other in pairwise(found[dump]):
             assert one["byte_start"] < one["byte_end"]
             assert one["doc_id"] != other["doc_id"] or one["byte_end"] <= other["byte_start"]
         assert sum(cut.cuts for cut in report.cuts[dump].values()) == table.num_rows
