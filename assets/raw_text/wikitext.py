@@ -1,8 +1,8 @@
 """MediaWiki's markup to readable text: one pass of regular expressions a construct, each linear in the page.
 
-A full parser (mwparserfromhell 0.7) reads below 1 MB/s, which is days for an English Wikipedia; what is dropped here
-need not be understood, only delimited. What remains: paragraphs, headings and list items as lines, the labels of links,
-and the contents of ``math``, ``code``, ``pre`` and the like as they are.
+A full parser (mwparserfromhell 0.7) reads about 1 MB/s, which is more than a day for an English Wikipedia; what is
+dropped here need not be understood, only delimited. What remains: paragraphs, headings and list items as lines, the
+labels of links, and the contents of ``math``, ``code``, ``pre`` and the like as they are.
 """
 
 from __future__ import annotations
