@@ -6,6 +6,7 @@ import errno
 import posixpath
 import re
 import stat
+import struct
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -21,6 +22,10 @@ _TAR = re.compile(r"\.(tar|tgz|tbz2?|txz|tzst|tar\.(gz|bz2|xz|zst))$", re.IGNORE
 _TAR_COMPRESSION = {"tgz": ".gz", "tbz": ".bz2", "tbz2": ".bz2", "txz": ".xz", "tzst": ".zst"}
 _DRIVE = re.compile(r"[A-Za-z]:")
 _LONGEST_LINK = 4096
+_LOCAL_MAGIC = b"PK\x03\x04"
+_LOCAL_HEADER = struct.Struct("<26xHH")
+_UTF8_NAME = 1 << 11
+_GAP_BYTES = 1 << 20
 # zipfile lets pass that a name is no UTF-8.
 _DAMAGED: tuple[type[Exception], ...] = (*DAMAGED, UnicodeDecodeError)
 
@@ -111,6 +116,7 @@ def _zip_members(
     file: BinaryIO, where: str, chosen: Callable[[str, bool], bool], maximum_bytes: int, maximum_ratio: float
 ) -> Iterator[Member]:
     with zipfile.ZipFile(file) as archive:
+        _check_directory(file, archive)
         members = []
         for info in archive.infolist():
             path = _safe_path(info.filename, where)
@@ -131,6 +137,39 @@ def _zip_members(
         for path, info in members:
             with archive.open(info) as stream:
                 yield Member(path, cast(BinaryIO, stream))
+
+
+def _check_directory(file: BinaryIO, archive: zipfile.ZipFile) -> None:
+    """Compare a zip's directory with what lies in the file: its own check sees only the members that are opened.
+
+    Raises:
+        zipfile.BadZipFile: If a member has another name where it lies, or is not in the directory.
+    """
+    reached = 0
+    for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
+        _check_gap(file, reached, info.header_offset)
+        file.seek(info.header_offset)
+        header = file.read(_LOCAL_HEADER.size)
+        if len(header) < _LOCAL_HEADER.size or not header.startswith(_LOCAL_MAGIC):
+            raise zipfile.BadZipFile(f"the directory names a member '{info.filename}' where none begins")
+        name_size, extra_size = _LOCAL_HEADER.unpack(header)
+        name = file.read(name_size).decode("utf-8" if info.flag_bits & _UTF8_NAME else "cp437", "replace")
+        if name != info.orig_filename:
+            raise zipfile.BadZipFile(f"the directory calls a member '{info.orig_filename}' that calls itself '{name}'")
+        end = info.header_offset + _LOCAL_HEADER.size + name_size + extra_size + info.compress_size
+        reached = max(reached, end)
+    _check_gap(file, reached, archive.start_dir)
+
+
+def _check_gap(file: BinaryIO, start: int, end: int) -> None:
+    """Look for members where the directory names none; some bytes are between members that were streamed."""
+    file.seek(start)
+    block = b""
+    while end - start >= _LOCAL_HEADER.size and (data := file.read(min(_GAP_BYTES, end - start))):
+        block = block[-len(_LOCAL_MAGIC) + 1 :] + data
+        start += len(data)
+        if _LOCAL_MAGIC in block:
+            raise zipfile.BadZipFile("it holds a member that is not in its directory")
 
 
 class _StrictTarInfo(tarfile.TarInfo):

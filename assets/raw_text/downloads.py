@@ -1,4 +1,4 @@
-"""The folder of downloads: each file under its SHA-256, put there whole or not at all.
+"""The folder of downloads: each file under its SHA-256, put there whole or not at all, and hashed again when used.
 
 Layout: ``<folder>/<sha256>/<file name>``, and ``<folder>/addresses/<key>`` with the SHA-256 that an address had at a
 version its server named.
@@ -23,8 +23,16 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def stored(folder: Path, sha256: str) -> Path | None:
-    """The file with this hash, if it was fetched before."""
-    return next(iter(sorted((folder / sha256).glob("*"))), None)
+    """The file with this hash, if it was fetched before and is still what it was.
+
+    A file that was damaged or changed is removed, so that it is fetched again.
+    """
+    path = next(iter(sorted((folder / sha256).glob("*"))), None)
+    if path is None or file_sha256(path) == sha256:
+        return path
+    with partial_folder(folder) as partial:
+        path.parent.rename(partial / sha256)
+    return None
 
 
 @contextmanager

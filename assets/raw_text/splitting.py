@@ -26,6 +26,9 @@ _CONTEXT = 1 << 10
 _LEADING_BLANK_LINES = re.compile(r"(?:[^\S\n]*\n)+")
 _ESCAPED = 0xDC00
 _ESCAPE = "corpusline-escape"
+_ESCAPE_WIDE = "corpusline-escape-wide"
+_WIDEST_UNIT = 4
+_pass_surrogates = codecs.lookup_error("surrogatepass")
 
 
 class UndetectedEncodingError(ValueError):
@@ -94,7 +97,15 @@ def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
     return bytes(codes), error.end
 
 
+def _escape_wide(error: UnicodeError) -> tuple[str | bytes, int]:
+    """The same for UTF-16 and UTF-32: a unit that is no character becomes a lone surrogate, which has as many bytes."""
+    if isinstance(error, UnicodeDecodeError) and error.end - error.start == _WIDEST_UNIT:
+        return chr(_ESCAPED), error.end
+    return _pass_surrogates(error)
+
+
 codecs.register_error(_ESCAPE, _escape)
+codecs.register_error(_ESCAPE_WIDE, _escape_wide)
 
 
 class DocumentSplitter:
@@ -153,8 +164,7 @@ class DocumentSplitter:
 
         Raises:
             UndetectedEncodingError: If no encoding was given and none fits.
-            InexactEncodingError: If the encoding maps some characters to bytes in more than one way, or UTF-32 holds
-                what is no character.
+            InexactEncodingError: If the encoding maps some characters to bytes in more than one way.
         """
         while True:
             # Reading in proportion to what waits keeps the cost of appending to a long document linear.
@@ -221,8 +231,7 @@ class DocumentSplitter:
 
     def _use(self, codec: str) -> None:
         self.encoding = self._codec = codec
-        # Half a pair in UTF-16 has two bytes, which one lone surrogate stands for as it is.
-        self._errors = "surrogatepass" if codec.startswith(("utf-16", "utf-32")) else _ESCAPE
+        self._errors = _ESCAPE_WIDE if codec.startswith(("utf-16", "utf-32")) else _ESCAPE
         self.unit = len("a".encode(codec))
         self._decoder = codecs.getincrementaldecoder(codec)(self._errors)
 

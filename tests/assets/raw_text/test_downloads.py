@@ -49,6 +49,17 @@ def test_whoever_stores_the_same_bytes_second_gets_the_first_file(tmp_path: Path
     assert names(first.parent) == ["a.txt"]
 
 
+@pytest.mark.parametrize("damage", [b"texz", b"tex", b""])
+def test_a_file_that_was_changed_is_not_trusted_for_its_name(tmp_path: Path, damage: bytes) -> None:
+    path = put(tmp_path, b"text")
+    remember(tmp_path, "https://example.org/a", path.parent.name)
+    path.write_bytes(damage)
+    assert recall(tmp_path, "https://example.org/a") is None
+    assert names(tmp_path) == ["addresses"]
+    assert put(tmp_path, b"text") == path
+    assert recall(tmp_path, "https://example.org/a") == path
+
+
 def test_a_failed_download_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), partial_folder(tmp_path / "downloads") as partial:
         (partial / "a.txt").write_bytes(b"half")

@@ -273,3 +273,13 @@ def test_an_unreachable_address_leaves_nothing(source: MakeSource, web: Any, tmp
         with pytest.raises(RawTextError, match=r"^source 'dump': there is nothing at http://127.*; correct 'uri'"):
             ask(entry, tmp_path)
     assert not (tmp_path / "downloads").exists() or list((tmp_path / "downloads").iterdir()) == []
+
+
+def test_a_damaged_download_is_fetched_again(source: MakeSource, web: Any, tmp_path: Path) -> None:
+    entry = source(uri=web.page("/a.txt", b"text"), sha256=hashlib.sha256(b"text").hexdigest())
+    (file,) = locate(entry, folder=tmp_path, downloads=tmp_path / "downloads")
+    file.path.write_bytes(b"texx")
+    (again,) = locate(entry, folder=tmp_path, downloads=tmp_path / "downloads")
+    assert again == file
+    assert again.path.read_bytes() == b"text"
+    assert web.requests.count("GET /a.txt") == 2

@@ -273,9 +273,13 @@ def test_a_file_that_ends_inside_a_surrogate_pair() -> None:
 
 
 def test_what_is_no_character_in_utf32() -> None:
-    data = "a".encode("utf-32-le") + (0x110000).to_bytes(4, "little") + "b".encode("utf-32-le")
-    with pytest.raises(InexactEncodingError, match="utf-32-le has no characters for some of its bytes"):
-        cut(data, LINE, encoding="utf-32-le")
+    wrong = [(0x110000).to_bytes(4, "little"), b"\xff" * 4, (0xD800).to_bytes(4, "little")]
+    lines = ["好".encode("utf-32-le"), *("a".encode("utf-32-le") + unit for unit in wrong), "b".encode("utf-32-le")]
+    good, *bad, last = cut("\n".encode("utf-32-le").join(lines), LINE, encoding="utf-32-le")
+    assert (good.text, last.text, last.invalid) == ("好", "b", None)
+    assert [(piece.byte_start, piece.invalid) for piece in bad] == [
+        (start, f"byte {start + 4} cannot be decoded as utf-32-le") for start in (8, 20, 32)
+    ]
 
 
 def test_half_a_surrogate_pair() -> None:
