@@ -165,8 +165,8 @@ def _scan(
 ) -> Array:
     """Fill share, ngrams and items; the spans, neither sorted nor wholly merged.
 
-    Two hashes roll along: over the last ``ngram`` tokens, and over the last ``shortest``. The latter has its bit in the
-    filter where a short item may end; only then the short items' lengths are tried.
+    Two hashes roll along: over the last ``ngram`` tokens, and over the last ``shortest``. The latter has its bit in
+    ``gates`` where a short item may end; only then the short items' lengths are tried.
 
     Args:
         data: uint8, UTF-8.
@@ -211,7 +211,7 @@ def _scan(
                 if not len(lengths):
                     continue
                 gate = gate * base + hashes[last] - hashes[last - shortest] * powers[1]
-                if not _has_bit(bits, gate >> shift):
+                if not _has_bit(index.gates, gate >> index.gates_shift):
                     continue
                 for width in lengths:
                     if total < width:

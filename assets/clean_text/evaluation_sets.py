@@ -53,7 +53,10 @@ UNPROTECTED: pa.Schema = pa.schema(_UNPROTECTED)
 ``shortest``) or ``common`` (more than ``maximum_items`` items have each of its n-grams). ``text``: its beginning."""
 
 _SHOWN = 80
+
+# Bits for each n-gram; more of them let fewer strangers through, and fewer stay in the cache.
 _FILTER_BITS = 16
+_GATE_BITS = 64
 
 
 class EvaluationSetSettings(Settings):
@@ -124,8 +127,10 @@ class Index(NamedTuple):
     Attributes:
         keys: uint64 (g,): the different n-grams' hashes, sorted.
         slots: int32, a power of two: numbers of n-grams, -1 where empty; open addressing by the hash's lower bits.
-        filter: uint64: a bit for each possible value of the hash's upper bits, set where an n-gram has it.
-        filter_shift: What is left of those upper bits after this shift to the right.
+        filter: uint64: a bit for each possible value of a hash's upper bits, set where an n-gram has it.
+        filter_shift: Shift to the right that leaves those upper bits.
+        gates: The same of the last ``shortest`` tokens of the items that are an n-gram of their own.
+        gates_shift: Of ``gates``.
         item_starts: int64 (g + 1,): n-gram j belongs to ``items[item_starts[j]:item_starts[j + 1]]``.
         items: int64: numbers of items.
         set_starts: int64 (g + 1,), of ``sets``.
@@ -139,6 +144,8 @@ class Index(NamedTuple):
     slots: Array
     filter: Array
     filter_shift: np.uint64
+    gates: Array
+    gates_shift: np.uint64
     item_starts: Array
     items: Array
     set_starts: Array
@@ -217,12 +224,15 @@ def load_evaluation_sets(settings: DecontaminationSettings, *, folder: Path = Pa
     different, number_of = np.unique(keys, return_inverse=True)
     pairs = _different_pairs(number_of, items)
     of_sets = _different_pairs(pairs[0], sets[pairs[1]])
-    filter_, shift = _build_filter(np.concatenate([different, gates]))
+    filter_, filter_shift = _build_filter(different, _FILTER_BITS)
+    gates_, gates_shift = _build_filter(gates, _GATE_BITS)
     index = Index(
         keys=different,
         slots=_build_slots(different, np.full(_power_of_two(2 * len(different)), -1, np.int32)),
         filter=filter_,
-        filter_shift=shift,
+        filter_shift=filter_shift,
+        gates=gates_,
+        gates_shift=gates_shift,
         item_starts=np.searchsorted(pairs[0], np.arange(len(different) + 1)),
         items=pairs[1],
         set_starts=np.searchsorted(of_sets[0], np.arange(len(different) + 1)),
@@ -342,8 +352,8 @@ def _power_of_two(least: int) -> int:
     return 1 << max(4, (least - 1).bit_length())
 
 
-def _build_filter(keys: Array) -> tuple[Array, np.uint64]:
-    bits = max(6, (_power_of_two(_FILTER_BITS * len(keys)) - 1).bit_length())
+def _build_filter(keys: Array, bits_each: int) -> tuple[Array, np.uint64]:
+    bits = max(6, (_power_of_two(bits_each * len(keys)) - 1).bit_length())
     shift = np.uint64(64 - bits)
     marked = np.zeros(1 << bits, np.bool_)
     marked[keys >> shift] = True

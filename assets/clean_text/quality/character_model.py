@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,7 @@ def load_character_model(folder: Path) -> CharacterModel:
         raise CleanTextError(f"{folder} holds no whole perplexity model ({error}); train it again") from None
 
 
+@lru_cache(maxsize=1)
 def han_table() -> Array:
     """bool (0x110001,): which code points are Han; START is not."""
     table = np.append((character_classes() & HAN) > 0, False)

@@ -20,6 +20,7 @@ import pyarrow as pa
 from assets.clean_text.arrays import strings
 from assets.clean_text.characters import Array
 from assets.clean_text.errors import CleanTextError
+from assets.clean_text.quality.fasttext_layout import read_labels
 from assets.clean_text.quality.features import hashed_features
 from training.artifact import file_sha256, fingerprint
 
@@ -38,14 +39,12 @@ class FastTextModel:
     model: Any
 
     def score(self, texts: pa.StringArray) -> Array:
-        """float64 (n,): the label's probability, 0 for a text without a word that the model knows."""
-        lines = [text.replace("\n", " ") for text in strings(texts)]
-        scores = np.zeros(len(lines))
-        if lines:
-            for index, (labels, probabilities) in enumerate(zip(*self.model.predict(lines, k=-1), strict=True)):
-                scores[index] = next(
-                    (p for name, p in zip(labels, probabilities, strict=True) if name == self.label), 0
-                )
+        """float64 (n,): the label's probability, 0 where the model leaves it out as impossible."""
+        scores = np.zeros(len(texts))
+        for index, text in enumerate(strings(texts)):
+            # Of a list of lines, fasttext-predict 0.9.2.4 gives the labels without their probabilities.
+            predicted = self.model.predict(text.replace("\n", " "), k=-1)
+            scores[index] = dict(zip(*predicted, strict=True)).get(self.label, 0)
         # Sums of float32 probabilities may exceed 1 in the last bits.
         return np.clip(scores, 0, 1)
 
@@ -103,10 +102,13 @@ def load_fasttext_model(path: Path, *, label: str | None) -> FastTextModel:
     import fasttext
 
     try:
-        model = fasttext.load_model(str(path))
-        known = sorted(model.predict(["a"], k=-1)[0][0])
-    except (ValueError, RuntimeError, MemoryError) as error:
-        raise CleanTextError(f"quality model {path} is no fastText classifier or is damaged: {error}") from None
+        known = sorted(read_labels(path))
+        if label in known:
+            model = fasttext.load_model(str(path))
+    except (OSError, ValueError, RuntimeError, MemoryError) as error:
+        raise CleanTextError(
+            f"quality model {path} is no fastText classifier or is damaged ({error}); copy it again"
+        ) from None
     if label is None or label not in known:
         shown = ", ".join(known[:20]) + (" ..." if len(known) > 20 else "")
         what = "needs a label" if label is None else f"has no label '{label}'"

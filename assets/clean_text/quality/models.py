@@ -10,10 +10,8 @@ import pyarrow as pa
 from assets.clean_text.characters import Array
 from assets.clean_text.errors import CleanTextError
 from assets.clean_text.quality.external import load_fasttext_model, load_onnx_model
+from assets.clean_text.quality.fasttext_layout import MAGIC
 from assets.clean_text.quality.linear import load_linear_model
-
-# FASTTEXT_FILEFORMAT_MAGIC_INT32 of fastText's src/fasttext.cc, little-endian.
-_FASTTEXT = (793712314).to_bytes(4, "little")
 
 
 class QualityModel(Protocol):
@@ -45,7 +43,7 @@ def load_quality_model(path: Path, *, label: str | None = None) -> QualityModel:
                 magic = file.read(4)
         except OSError as error:
             raise CleanTextError(f"quality model {path} cannot be read ({error.strerror}); correct the path") from None
-        if magic == _FASTTEXT:
+        if magic == MAGIC.to_bytes(4, "little"):
             return load_fasttext_model(path, label=label)
         model = load_onnx_model(path)
     if label is not None:

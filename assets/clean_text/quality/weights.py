@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from assets.clean_text.characters import Array
 from assets.clean_text.errors import CleanTextError
@@ -41,7 +41,8 @@ def save_weights(folder: Path, name: str, arrays: Mapping[str, Array], descripti
     refuse_existing(folder, name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(dict(arrays), folder / f"{name}.safetensors")
+        # safetensors' own save_file lets nobody but the owner read the file.
+        (folder / f"{name}.safetensors").write_bytes(save(dict(arrays)))
         described = {**description, "format": FORMAT, "sha256": file_sha256(folder / f"{name}.safetensors")}
         write_atomically(folder / f"{name}.json", json.dumps(described, indent=1, sort_keys=True, ensure_ascii=False))
     except OSError as error:
