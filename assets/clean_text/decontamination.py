@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from assets.clean_text.arrays import string_array
 from assets.clean_text.characters import Array
-from assets.clean_text.evaluation_sets import BASE, EvaluationSets, Index, find
+from assets.clean_text.evaluation_sets import BASE, EvaluationSets, Index, find, polynomial
 from assets.clean_text.tokens import BUFFERED, scan_tokens, text_bytes, token_table
 
 CONTAMINATED_SPAN = "contaminated_span"
@@ -181,56 +181,94 @@ def _scan(
         ngrams: int64 (n, s), zeros.
         items: int64 (n, s), -1.
     """
-    base = np.uint64(BASE)
-    ngram, shortest = widths
-    bits, shift, lengths = index.filter, index.filter_shift, index.lengths
     hashes = np.empty(_BEFORE + BUFFERED, np.uint64)
     begins, stops = np.empty(_BEFORE + BUFFERED, np.int64), np.empty(_BEFORE + BUFFERED, np.int64)
+    places = np.empty(BUFFERED, np.int64)
+    keys, gates = np.empty(BUFFERED, np.uint64), np.empty(BUFFERED, np.uint64)
+    rolled = np.zeros(2, np.uint64)
     current = np.zeros((share.shape[1], 2), np.int64)
     spans, used = np.empty((64, 4), np.int64), 0
     for text in range(len(offsets) - 1):
         start, end = offsets[text], offsets[text + 1]
         position, total = start, 0
-        rolling, gate = np.uint64(0), np.uint64(0)
+        rolled[:] = 0
         hashes[:_BEFORE] = 0
         current[:] = -1
         while position < end:
             count, position = scan_tokens(
                 data, position, end, table, hashes[_BEFORE:], begins[_BEFORE:], stops[_BEFORE:]
             )
-            for last in range(_BEFORE, _BEFORE + count):
-                total += 1
-                rolling = rolling * base + hashes[last] - hashes[last - ngram] * powers[0]
-                if _has_bit(bits, rolling >> shift) and total >= ngram:
-                    found = find(index.keys, index.slots, rolling)
-                    if found >= 0:
-                        begin, stop = begins[last - ngram + 1] - start, stops[last] - start
-                        spans, used = _hit(
-                            text, found, begin, stop, index, seen, counted, share, ngrams, items, current, spans, used
-                        )
-                if not len(lengths):
-                    continue
-                gate = gate * base + hashes[last] - hashes[last - shortest] * powers[1]
-                if not _has_bit(index.gates, gate >> index.gates_shift):
-                    continue
-                for width in lengths:
-                    if total < width:
+            candidates = _candidates(
+                hashes,
+                count,
+                rolled,
+                widths,
+                powers,
+                index.filter,
+                index.filter_shift,
+                index.gates,
+                index.gates_shift,
+                places,
+                keys,
+                gates,
+            )
+            for candidate in range(candidates):
+                last = places[candidate]
+                before = total + last - _BEFORE + 1
+                for width in index.widths:
+                    if width > before:
                         break
-                    key = np.uint64(0)
-                    for place in range(last - width + 1, last + 1):
-                        key = key * base + hashes[place]
+                    if width < widths[0] and not _has_bit(index.gates, gates[candidate] >> index.gates_shift):
+                        continue
+                    key = keys[candidate] if width == widths[0] else polynomial(hashes[last - width + 1 : last + 1])
                     found = find(index.keys, index.slots, key)
                     if found >= 0:
                         begin, stop = begins[last - width + 1] - start, stops[last] - start
                         spans, used = _hit(
                             text, found, begin, stop, index, seen, counted, share, ngrams, items, current, spans, used
                         )
+            total += count
             hashes[:_BEFORE] = hashes[count : count + _BEFORE].copy()
             begins[:_BEFORE] = begins[count : count + _BEFORE].copy()
         for number in range(len(current)):
             if current[number, 1] >= 0:
                 spans, used = _append(spans, used, text, number, current[number, 0], current[number, 1])
     return spans[:used]
+
+
+@numba.njit(cache=True, nogil=True)
+def _candidates(
+    hashes: Array,
+    count: int,
+    rolled: Array,
+    widths: tuple[int, int],
+    powers: tuple[np.uint64, np.uint64],
+    bits: Array,
+    shift: np.uint64,
+    gate_bits: Array,
+    gate_shift: np.uint64,
+    places: Array,
+    keys: Array,
+    gates: Array,
+) -> Any:
+    """Roll over ``count`` tokens and note the places at which an n-gram may end, with both hashes; how many there are.
+
+    Both hashes are always looked at and always written: a branch would be guessed wrong at every candidate.
+    """
+    base = np.uint64(BASE)
+    rolling, gate = rolled[0], rolled[1]
+    ngram, shortest = widths
+    candidates = np.int64(0)
+    for last in range(_BEFORE, _BEFORE + count):
+        rolling = rolling * base + hashes[last] - hashes[last - ngram] * powers[0]
+        gate = gate * base + hashes[last] - hashes[last - shortest] * powers[1]
+        places[candidates], keys[candidates], gates[candidates] = last, rolling, gate
+        place, gate_place = rolling >> shift, gate >> gate_shift
+        set_ = bits[place >> np.uint64(6)] >> (place & np.uint64(63))
+        set_ |= gate_bits[gate_place >> np.uint64(6)] >> (gate_place & np.uint64(63))
+        candidates += np.int64(set_ & np.uint64(1))
+    rolled[0], rolled[1] = rolling, gate
+    return candidates
 
 
 @numba.njit(cache=True, nogil=True)

@@ -137,7 +137,7 @@ class Index(NamedTuple):
         sets: int64: numbers of sets.
         sizes: int64 (items,): different n-grams of each item.
         set_of_item: int64 (items,).
-        lengths: int64: lengths of the items that are an n-gram of their own.
+        widths: int64, sorted: lengths of the items that are an n-gram of their own, and ``ngram``.
     """
 
     keys: Array
@@ -152,7 +152,7 @@ class Index(NamedTuple):
     sets: Array
     sizes: Array
     set_of_item: Array
-    lengths: Array
+    widths: Array
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,7 @@ def load_evaluation_sets(settings: DecontaminationSettings, *, folder: Path = Pa
         sets=of_sets[1],
         sizes=np.bincount(pairs[1], minlength=len(places)),
         set_of_item=sets,
-        lengths=np.unique(lengths[lengths < settings.ngram]),
+        widths=np.unique(np.minimum(lengths, settings.ngram)),
     )
     return EvaluationSets(
         settings=settings,
@@ -282,7 +282,7 @@ def _read_set(described: EvaluationSetSettings, path: Path, settings: Decontamin
     places = np.array([place for place, _ in entries], np.int64)
     hashes, starts = tokens(string_array([unicodedata.normalize("NFC", text) for _, text in entries]))
     lengths = np.diff(starts)
-    whole = np.array([_polynomial(hashes[begin:end]) for begin, end in pairwise(starts)], np.uint64)
+    whole = np.array([polynomial(hashes[begin:end]) for begin, end in pairwise(starts)], np.uint64)
     # Copies of an item are one item.
     first = np.zeros(len(entries), np.bool_)
     first[np.unique(np.stack([whole, lengths.astype(np.uint64)]), axis=1, return_index=True)[1]] = True
@@ -314,7 +314,7 @@ def _read_set(described: EvaluationSetSettings, path: Path, settings: Decontamin
     ]
     entries_kept = chosen[kept]
     short = entries_kept[lengths[entries_kept] < settings.ngram]
-    gates = [_polynomial(hashes[starts[entry + 1] - settings.shortest : starts[entry + 1]]) for entry in short]
+    gates = [polynomial(hashes[starts[entry + 1] - settings.shortest : starts[entry + 1]]) for entry in short]
     return _Set(
         keys=keys,
         items=np.searchsorted(kept, items),
@@ -371,8 +371,9 @@ def _build_slots(keys: Array, slots: Array) -> Array:
     return slots
 
 
-@numba.njit(cache=True)
-def _polynomial(hashes: Array) -> np.uint64:
+@numba.njit(cache=True, nogil=True)
+def polynomial(hashes: Array) -> np.uint64:
+    """Hash of an n-gram from those of its tokens."""
     value = np.uint64(0)
     for token in hashes:
         value = value * np.uint64(BASE) + token
@@ -391,7 +392,7 @@ def _ngrams(hashes: Array, starts: Array, chosen: Array, ngram: int) -> tuple[Ar
         begin, end = starts[chosen[number]], starts[chosen[number] + 1]
         width = min(ngram, end - begin)
         for position in range(begin, end - width + 1):
-            keys[used] = _polynomial(hashes[position : position + width])
+            keys[used] = polynomial(hashes[position : position + width])
             owners[used] = number
             used += 1
     return keys, owners
