@@ -86,6 +86,7 @@ def find_repeated_text(
         tempfile.TemporaryDirectory(prefix=".repeated-text-", dir=temporary or out) as scratch,
         duckdb.connect(str(Path(scratch) / "repeated.duckdb")) as connection,
     ):
+        connection.execute("SET enable_progress_bar = false")
         connection.execute("SET memory_limit = ?", [memory_limit])
         connection.execute("SET threads = ?", [threads])
         connection.execute("SET temp_directory = ?", [scratch])
