@@ -92,10 +92,10 @@ def load_documents(
     connection.execute("DROP TABLE gone")
 
 
-def parquet(path: Path) -> str:
-    """A file as a table in SQL."""
+def parquet(path: Path, *, numbered: bool = False) -> str:
+    """A file as a table in SQL, with a column ``file_row_number`` if asked for."""
     quoted = str(path).replace("'", "''")
-    return f"read_parquet('{quoted}')"
+    return f"read_parquet('{quoted}', file_row_number = {str(numbered).lower()})"
 
 
 def view_hashes(connection: duckdb.DuckDBPyConnection, dumps: Mapping[str, Path], name: str) -> None:

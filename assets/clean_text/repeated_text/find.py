@@ -65,11 +65,15 @@ def find_repeated_text(
     A dump that is added at the end of the catalogue changes nothing for those before it, but for boilerplate of a
     source that it belongs to.
 
+    A second run over the texts after their cuts finds nothing more, but where the two sides of a cut happen to make a
+    passage that another document has too.
+
     Args:
         dumps: By dump, in the order of the catalogue: the folder with its ``documents-*.parquet`` and stored hashes.
         out: Empty folder.
         dropped: By dump: files with a column ``doc_id`` of documents that go anyway, as ``duplicates-<dump>.parquet``.
-            They count nowhere, and nothing is cut from them.
+            They count nowhere, and nothing is cut from them. (Else the lines of a document with many copies would
+            pass for boilerplate.)
         settings: What goes.
         memory_limit: Of DuckDB, e.g. "512MB"; what is beyond goes to disk.
         threads: Of DuckDB; the result does not depend on it.

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.clean_text.errors import CleanTextError
+from assets.clean_text.repeated_text.cut_reader import CutReader
+from assets.clean_text.repeated_text.cuts import CUTS
 from assets.clean_text.repeated_text.find import Cut, find_repeated_text
 from assets.clean_text.repeated_text.settings import CutSettings, HashSettings
 from tests.assets.clean_text.repeated_dumps import doc_id, find_cuts, pieces, write_dump, write_dumps
@@ -138,6 +140,30 @@ def test_little_memory_more_processes_and_other_batches_give_the_same(tmp_path: 
         results.append((tmp_path / str(number) / "out" / "cuts-dump.parquet").read_bytes())
         assert len(found["dump"]) > 200_000
     assert results[0] == results[1]
+
+
+def test_cuts_are_read_in_the_order_of_the_documents(tmp_path: Path) -> None:
+    texts = [f"Line of {number % 7}.\nOwn {number}.\nLine of {number % 5}." for number in range(50)]
+    dump = write_dump(tmp_path / "dump", texts, HASHES)
+    (rows,) = find_cuts({"dump": dump}, tmp_path / "out", CutSettings(lines="boilerplate", line_documents=1)).values()
+    taken = []
+    with CutReader(tmp_path / "out" / "cuts-dump.parquet", dump) as reader:
+        for begin, count in ((0, 1), (1, 0), (1, 30), (31, 19), (50, 5)):
+            cuts = reader.take(count)
+            assert cuts.schema == CUTS
+            assert set(cuts["doc_id"].to_pylist()) == {doc_id("dump", n) for n in range(begin, min(begin + count, 50))}
+            taken += cuts.to_pylist()
+    numbers = {doc_id("dump", number): number for number in range(50)}
+    assert taken == sorted(rows, key=lambda row: (numbers[row["doc_id"]], row["byte_start"]))
+
+
+def test_cuts_of_other_documents_are_an_error_that_names_the_file(tmp_path: Path) -> None:
+    one, other = (write_dump(tmp_path / name, ["Same line.", "Same line."], HASHES) for name in ("one", "other"))
+    find_cuts({"one": one}, tmp_path / "out", EVERYTHING)
+    with pytest.raises(CleanTextError, match=r"cuts-one\.parquet names the document .* run the stage"):
+        CutReader(tmp_path / "out" / "cuts-one.parquet", other)
+    with pytest.raises(CleanTextError, match="is missing"):
+        CutReader(tmp_path / "out" / "cuts-two.parquet", one)
 
 
 def test_too_little_memory_is_an_error_with_a_remedy(tmp_path: Path) -> None:
