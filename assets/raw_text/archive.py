@@ -48,6 +48,11 @@ def strip_archive(name: str) -> str:
     return _TAR.sub("", _ZIP.sub("", name))
 
 
+def printable(name: str) -> str:
+    """A file's name in UTF-8, with U+FFFD for bytes of it that are no UTF-8."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def read_members(
     path: Path,
     name: str,
@@ -143,10 +148,12 @@ def _check_directory(file: BinaryIO, archive: zipfile.ZipFile) -> None:
     """Compare a zip's directory with what lies in the file: its own check sees only the members that are opened.
 
     Raises:
-        zipfile.BadZipFile: If a member has another name where it lies, or is not in the directory.
+        zipfile.BadZipFile: If a member has another name where it lies, is not in the directory or lies inside another.
     """
     reached = 0
     for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
+        if info.header_offset < reached:
+            raise zipfile.BadZipFile(f"the member '{info.filename}' lies inside another, as in a decompression bomb")
         _check_gap(file, reached, info.header_offset)
         file.seek(info.header_offset)
         header = file.read(_LOCAL_HEADER.size)
@@ -156,8 +163,7 @@ def _check_directory(file: BinaryIO, archive: zipfile.ZipFile) -> None:
         name = file.read(name_size).decode("utf-8" if info.flag_bits & _UTF8_NAME else "cp437", "replace")
         if name != info.orig_filename:
             raise zipfile.BadZipFile(f"the directory calls a member '{info.orig_filename}' that calls itself '{name}'")
-        end = info.header_offset + _LOCAL_HEADER.size + name_size + extra_size + info.compress_size
-        reached = max(reached, end)
+        reached = info.header_offset + _LOCAL_HEADER.size + name_size + extra_size + info.compress_size
     _check_gap(file, reached, archive.start_dir)
 
 
@@ -215,7 +221,7 @@ def _tar_members(unpacked: UnpackedStream, where: str, chosen: Callable[[str, bo
 
 def _safe_path(name: str, where: str) -> str:
     """The member's path, printable in UTF-8 and without ``./``; refused if it leads out of the archive."""
-    readable = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    readable = printable(name)
     parts = readable.replace("\\", "/").split("/")
     if readable.startswith(("/", "\\")) or ".." in parts or _DRIVE.match(readable):
         raise RawTextError(

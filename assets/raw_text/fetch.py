@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from assets.raw_text.archive import is_archive
+from assets.raw_text.archive import is_archive, printable
 from assets.raw_text.catalogue import Source
 from assets.raw_text.compression import strip_compression
 from assets.raw_text.downloads import stored, wrong_sha256
@@ -198,7 +198,7 @@ def _local_path(uri: str) -> Path:
 def _local_files(source: Source, folder: Path, where: str) -> list[LocalFile]:
     path = folder / _local_path(source.uri)
     if path.is_file():
-        return [LocalFile(path, path.name, listed=False)]
+        return [LocalFile(path, printable(path.name), listed=False)]
     wildcard = WILDCARDS.search(str(path))
     if path.is_dir():
         base, found = path, path.rglob("*")
@@ -207,7 +207,7 @@ def _local_files(source: Source, folder: Path, where: str) -> list[LocalFile]:
         found = base.glob(path.relative_to(base).as_posix())
     else:
         raise RawTextError(f"{where}: there is no file or folder {path}; correct 'uri' or put it there")
-    existing = sorted((file.relative_to(base).as_posix(), file) for file in found if not file.is_dir())
+    existing = sorted((printable(file.relative_to(base).as_posix()), file) for file in found if not file.is_dir())
     files = [
         LocalFile(file, name, listed=True) for name, file in existing if _chosen(name, source, in_folder=not wildcard)
     ]

@@ -13,12 +13,14 @@ import pyarrow.parquet as pq
 import pyarrow.types as types
 
 from assets.raw_text.catalogue import Source
+from assets.raw_text.compression import check_limits
 from assets.raw_text.errors import RawTextError
 from assets.raw_text.layouts import LAYOUTS, layout_columns, layout_metadata
 from assets.raw_text.metadata import NO_METADATA, json_object, json_value
 from assets.raw_text.splitting import DocumentSplitter, Piece
 
 _PARQUET_ROWS = 1 << 10
+_BATCH_BYTES = 1 << 28
 
 
 class Record(NamedTuple):
@@ -141,8 +143,10 @@ def read_parquet(path: Path, source: Source, *, where: str) -> Iterator[Record]:
         where: Names source and file in errors.
 
     Raises:
-        RawTextError: If it is no Parquet file, is damaged, or lacks a column that the source names.
+        RawTextError: If it is no Parquet file, is damaged, lacks a column that the source names, or has more text than
+            its size and the limits allow.
     """
+    size = path.stat().st_size
     try:
         with pq.ParquetFile(path, pre_buffer=False) as file:
             schema = file.schema_arrow
@@ -154,18 +158,41 @@ def read_parquet(path: Path, source: Source, *, where: str) -> Iterator[Record]:
                 raise RawTextError(
                     f"{where}: column '{source.text_field}' is {kind}, no string; set text_field to the text's column"
                 )
-            row = 0
-            for batch in file.iter_batches(_PARQUET_ROWS, columns=names, use_threads=False):
-                for fields in _rows(batch):
-                    yield _parquet_record(fields, row, source)
-                    row += 1
+            unpacked = 0
+            for row, fields in enumerate(_rows(file, names, source.text_field)):
+                record = _parquet_record(fields, row, source)
+                unpacked += len(record.raw)
+                check_limits(
+                    where,
+                    unpacked,
+                    size,
+                    maximum_bytes=source.maximum_unpacked_bytes,
+                    maximum_ratio=source.maximum_compression_ratio,
+                )
+                yield record
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise RawTextError(f"{where} is no Parquet file or is damaged ({error}); fetch or write it again") from None
 
 
-def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+def _rows(file: pq.ParquetFile, columns: list[str], text_field: str) -> Iterator[dict[str, Any]]:
+    for number in range(file.num_row_groups):
+        rows = _batch_rows(file.metadata.row_group(number), text_field)
+        for batch in file.iter_batches(rows, row_groups=[number], columns=columns, use_threads=False):
+            yield from _batch_fields(batch)
+
+
+def _batch_rows(group: pq.RowGroupMetaData, text_field: str) -> int:
+    """Rows to read at once. A dictionary holds a value once for all its rows, which unpack to many times their size."""
+    for index in range(group.num_columns):
+        column = group.column(index)
+        if column.path_in_schema == text_field and any("DICTIONARY" in encoding for encoding in column.encodings):
+            return max(1, min(_PARQUET_ROWS, _BATCH_BYTES // max(1, column.total_uncompressed_size)))
+    return _PARQUET_ROWS
+
+
+def _batch_fields(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
     try:
         yield from batch.to_pylist()
     except UnicodeDecodeError:

@@ -66,15 +66,18 @@ class Separator:
     Attributes:
         pattern: Compiled regular expression.
         belongs_to: Which document has what matches.
-        reach: Most characters from the start of a match that it may cover or look at.
+        reach: Most characters from the start of a match that it covers or looks at; what it covers beyond may be cut.
+        counts_lines: A match counts for as many separators as it has line ends.
     """
 
     pattern: re.Pattern[str] | regex.Pattern[str]
     belongs_to: Literal["neither", "next", "previous"] = "neither"
     reach: int = _REACH
+    counts_lines: bool = False
 
 
-LINE = Separator(re.compile("\n"), reach=1)
+# A run of empty lines at once: there may be millions.
+LINE = Separator(re.compile(r"\n(?:\r?\n)*"), reach=1, counts_lines=True)
 LINE_WITH_END = Separator(re.compile("\n"), belongs_to="previous", reach=1)
 BLANK_LINE = Separator(re.compile(r"\n(?:[^\S\n]*\n)+"))
 
@@ -247,7 +250,7 @@ class DocumentSplitter:
                 if belongs_to == "neither":
                     self._skip(end)
                 self._resume = end
-                self._number += 1
+                self._number += match.group().count("\n") if self._separator.counts_lines else 1
             self._resume = max(self._resume, last + 1)
         else:
             self._resume = len(text)
