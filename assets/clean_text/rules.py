@@ -1,26 +1,15 @@
-"""Rules: which measured values a document may have. A rule is data over signals: it can be decided again without text.
-
-The default rules drop what nobody would call text in its declared language, and hold for documents as short as a
-review; they are no quality filter. The first rule that a document fails is its reason.
-
-Where a description names a source, its number there is given for comparison: Gopher as datatrove's
-``gopher_quality_filter.py`` and ``gopher_repetition_filter.py`` have it, ChineseWebText's ``preprocess.py``, MAP-CC
-(``Matrix``). Our thresholds are gentler: theirs are for web pages of 200 characters or 50 words and more, and words
-here are split by white space. They were set by reading what they dropped of plays, poems, notes and product reviews.
-"""
+"""Rules: which measured values a document may have. A rule is data over signals: it can be decided again without text."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Self
 
-import numpy as np
-import pyarrow as pa
+from pydantic import Field, field_validator, model_validator
 
-from assets.clean_text.characters import Array
-from assets.clean_text.signals import SIGNALS
-from training.settings import nearest
+from assets.clean_text.errors import CleanTextError
+from assets.clean_text.signals import find_signal
+from training.settings import Settings, nearest
 
 ANY = "*"
 """Stands for every language that has no threshold of its own."""
@@ -31,24 +20,51 @@ UNREADABLE = "unreadable"
 EXACT_DUPLICATE = "exact_duplicate"
 """The ledger's rule for copies of a kept document."""
 
+NEAR_DUPLICATE = "near_duplicate"
+"""The ledger's rule for documents that are nearly a kept one."""
 
-@dataclass(frozen=True)
-class Rule:
-    """A document fails if the signal's value is beyond the threshold for its language.
+NOTHING_LEFT = "nothing_left"
+"""The ledger's rule for documents of which nothing was left after repeated text was cut."""
 
-    Attributes:
-        name: As it stands in the ledger and in the settings.
-        signal: Name of a signal in ``signals.SIGNALS``.
-        comparison: ``at_least`` or ``at_most``: the values that pass.
-        thresholds: By language code; ``*`` is for all other languages. Where there is none, or None, all pass.
-        description: What it is for, in a sentence.
-    """
 
-    name: str
-    signal: str
-    comparison: Literal["at_least", "at_most"]
-    thresholds: Mapping[str, float | None]
-    description: str
+class Rule(Settings):
+    """A document fails if the signal's value is beyond the threshold for its declared language."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="As it stands in the ledger and in the settings.")
+    signal: str = Field(
+        description="A signal; with the ending _before_edits as it was before line rules and masks changed the text."
+    )
+    at_least: float | dict[str, float | None] | None = Field(
+        None, description="The least value that passes: a number, or one for each language code; '*' is all others."
+    )
+    at_most: float | dict[str, float | None] | None = Field(None, description="The largest value that passes.")
+    description: str = Field("", description="What it is for, in a sentence.")
+
+    @field_validator("signal")
+    @classmethod
+    def _signal_exists(cls, name: str) -> str:
+        try:
+            find_signal(name)
+        except CleanTextError as error:
+            raise ValueError(str(error)) from None
+        return name
+
+    @model_validator(mode="after")
+    def _one_side(self) -> Self:
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError(f"rule '{self.name}': write either 'at_least' or 'at_most'")
+        return self
+
+    @property
+    def thresholds(self) -> dict[str, float | None]:
+        """The threshold by language code; ``*`` is for all others."""
+        given = self.at_least if self.at_least is not None else self.at_most
+        return dict(given) if isinstance(given, dict) else {ANY: given}
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the rule has a threshold for any language."""
+        return any(threshold is not None for threshold in self.thresholds.values())
 
     def threshold(self, language: str | None) -> float | None:
         """The threshold for a language code: its own ("zh-Hant"), its base's ("zh"), or that of all others."""
@@ -58,110 +74,34 @@ class Rule:
                 return self.thresholds[key]
         return None
 
-
-DEFAULT_RULES: tuple[Rule, ...] = (
-    Rule("empty", "visible_characters", "at_least", {ANY: 1}, "Nothing is left after normalisation."),
-    Rule(
-        "too_short", "visible_characters", "at_least", {ANY: 16, "zh": 6, "ja": 6, "ko": 8}, "Too little to learn from."
-    ),
-    Rule("undecodable", "undecoded_share", "at_most", {ANY: 0.05}, "It was decoded with the wrong encoding."),
-    Rule("few_letters", "letter_share", "at_least", {ANY: 0.5, "zh": 0.4}, "Tables, codes, rows of punctuation."),
-    Rule(
-        "many_digits", "digit_share", "at_most", {ANY: 0.3, "zh": 0.45}, "Numbers rather than language (MAP-CC: 0.3)."
-    ),
-    Rule(
-        "wrong_script_han", "han_share", "at_least", {"zh": 0.3}, "Declared Chinese, but little Han (ChineseWebText)."
-    ),
-    Rule("wrong_script_latin", "latin_share", "at_least", {"en": 0.7}, "Declared English, but little Latin script."),
-    Rule("few_words", "lettered_word_share_by_space", "at_least", {"en": 0.7}, "Words without a letter (Gopher: 0.8)."),
-    Rule("short_words", "mean_word_length_by_space", "at_least", {"en": 2.5}, "Spaced-out letters (Gopher: 3)."),
-    Rule("long_words", "mean_word_length_by_space", "at_most", {"en": 12}, "Spaces were lost (Gopher: 10)."),
-    Rule("repeated_lines", "duplicate_line_share", "at_most", {ANY: 0.3}, "The same lines again (Gopher: 0.2)."),
-    Rule(
-        "repeated_text", "repeated_13_gram_share", "at_most", {ANY: 0.5}, "The same phrase again (ChineseWebText: 0.5)."
-    ),
-    Rule("few_characters", "character_entropy", "at_least", {ANY: 1.5}, "A few characters again and again."),
-)
-"""In the order in which they are asked."""
+    def with_thresholds(self, thresholds: dict[str, float | None]) -> Rule:
+        """The same rule with other thresholds."""
+        side = "at_least" if self.at_least is not None else "at_most"
+        return self.model_copy(update={side: thresholds})
 
 
-@dataclass(frozen=True)
-class Decisions:
-    """What the rules say of n documents.
-
-    Attributes:
-        rule: ``pa.StringArray`` (n,): the first rule that failed, null if none.
-        value: ``pa.DoubleArray`` (n,): what was measured, null if none failed.
-        threshold: ``pa.DoubleArray`` (n,): the limit, null if none failed.
-    """
-
-    rule: pa.StringArray
-    value: pa.DoubleArray
-    threshold: pa.DoubleArray
-
-
-def choose_rules(changes: Mapping[str, float | None], rules: Iterable[Rule] = DEFAULT_RULES) -> tuple[Rule, ...]:
+def change_thresholds(rules: Iterable[Rule], changes: Mapping[str, float | None]) -> list[Rule]:
     """The rules with changed thresholds.
 
     Args:
+        rules: The rules to change.
         changes: By rule name ("too_short") for every language that has a threshold, or by name and language
             ("too_short.zh") for one; the latter is the stronger. None switches the rule off there.
-        rules: The rules to change.
 
     Raises:
         ValueError: If there is no rule of that name; the message has the nearest.
     """
-    rules = tuple(rules)
+    rules = list(rules)
     known = [rule.name for rule in rules]
     for key in changes:
         name = key.partition(".")[0]
         if name not in known:
             raise ValueError(f"unknown rule '{name}', {nearest(name, known)}")
-    return tuple(replace(rule, thresholds=_changed(rule, changes)) for rule in rules)
+    return [rule.with_thresholds(_changed(rule, changes)) for rule in rules]
 
 
-def requested_signals(rules: Iterable[Rule]) -> tuple[str, ...]:
-    """Names of the costly signals that rules with a threshold ask for, in the order of the columns."""
-    asked = {rule.signal for rule in rules if any(limit is not None for limit in rule.thresholds.values())}
-    return tuple(name for name, signal in SIGNALS.items() if signal.on_request and name in asked)
-
-
-def decide(signals: pa.Table, languages: pa.StringArray, rules: Iterable[Rule]) -> Decisions:
-    """Apply rules to measured documents.
-
-    Args:
-        signals: A column for each signal that a rule asks for, n rows.
-        languages: Language codes, (n,).
-        rules: In order; the first that fails is the reason.
-    """
-    count = signals.num_rows
-    codes, names = _encode(languages)
-    reason = np.full(count, -1, dtype=np.int64)
-    values, limits = np.zeros(count), np.zeros(count)
-    rules = tuple(rules)
-    for index, rule in enumerate(rules):
-        by_language = [rule.threshold(name) for name in names]
-        limit = np.array([np.nan if t is None else t for t in by_language], dtype=np.float64)[codes]
-        value = signals[rule.signal].to_numpy().astype(np.float64)
-        # A comparison with NaN is false: a language without a threshold passes.
-        failed = (value < limit if rule.comparison == "at_least" else value > limit) & (reason < 0)
-        reason[failed], values[failed], limits[failed] = index, value[failed], limit[failed]
-    passed = reason < 0
-    names_of_rules = pa.array([rule.name for rule in rules] or [""], pa.string())
-    return Decisions(
-        rule=names_of_rules.take(pa.array(reason, pa.int64(), mask=passed)),
-        value=pa.array(values, pa.float64(), mask=passed),
-        threshold=pa.array(limits, pa.float64(), mask=passed),
-    )
-
-
-def _encode(languages: pa.StringArray) -> tuple[Array, list[str | None]]:
-    encoded = languages.dictionary_encode(null_encoding="encode")
-    return encoded.indices.to_numpy(), [*encoded.dictionary.to_pylist()]
-
-
-def _changed(rule: Rule, changes: Mapping[str, float | None]) -> dict[str, float | None]:
-    thresholds = dict(rule.thresholds)
+def _changed(rule: Rule, changes: Mapping[str, Any]) -> dict[str, float | None]:
+    thresholds = rule.thresholds
     if rule.name in changes:
         thresholds = dict.fromkeys(thresholds, changes[rule.name])
     for key, threshold in changes.items():

@@ -1,0 +1,115 @@
+"""Decides by the rules of a policy over measured signals, in DuckDB; texts are not read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from assets.clean_text.rules import Rule
+
+FAILURE: pa.DataType = pa.struct([("rule", pa.string()), ("value", pa.float64()), ("threshold", pa.float64())])
+"""A rule that a document fails: its name, what was measured, and the limit."""
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """What the rules say of n documents.
+
+    Attributes:
+        rule: ``pa.StringArray`` (n,): the first rule that failed, null if none.
+        value: ``pa.DoubleArray`` (n,): what was measured, null if none failed.
+        threshold: ``pa.DoubleArray`` (n,): the limit, null if none failed.
+        failures: list of ``FAILURE`` (n,): every rule that failed, in the order of the rules.
+    """
+
+    rule: pa.StringArray
+    value: pa.DoubleArray
+    threshold: pa.DoubleArray
+    failures: pa.ListArray[Any]
+
+
+def decide(signals: pa.Table, rules: Iterable[Rule]) -> Decisions:
+    """Apply rules to measured documents.
+
+    Args:
+        signals: ``declared_language`` and a column for each signal that a rule asks for, n rows.
+        rules: In order; the first that fails is the reason.
+    """
+    rules = [rule for rule in rules if rule.is_on]
+    count = signals.num_rows
+    languages = [*dict.fromkeys(signals["declared_language"].to_pylist())]
+    query = failures_query(rules, languages, relation="signals", row="row")
+    if query and count:
+        numbered = signals.append_column("row", pa.array(np.arange(count)))
+        with duckdb.connect(config={"threads": 1}) as connection:
+            connection.register("signals", numbered)
+            failed = connection.execute(f"SELECT * FROM ({query}) ORDER BY row, place").to_arrow_table()
+    else:
+        failed = pa.table({"row": [], "place": [], "value": [], "threshold": []})
+    rows = failed["row"].to_numpy().astype(np.int64)
+    names = pa.array([rule.name for rule in rules] or [""], pa.string())
+    values = pa.StructArray.from_arrays(
+        [
+            names.take(pa.array(failed["place"].to_numpy().astype(np.int64))),
+            pa.array(failed["value"].to_numpy().astype(np.float64)),
+            pa.array(failed["threshold"].to_numpy().astype(np.float64)),
+        ],
+        fields=list(FAILURE),
+    )
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))]).astype(np.int64)
+    passed = offsets[1:] == offsets[:-1]
+    first = pa.array(offsets[:-1], mask=passed)
+    return Decisions(
+        rule=values.field("rule").take(first),
+        value=values.field("value").take(first),
+        threshold=values.field("threshold").take(first),
+        failures=pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), values),
+    )
+
+
+def failures_query(rules: Sequence[Rule], languages: Sequence[str | None], *, relation: str, row: str) -> str:
+    """SQL that gives a row (row, place, value, threshold) for each document and each rule it fails.
+
+    Args:
+        rules: ``place`` is a rule's index here.
+        languages: Every declared language in the relation.
+        relation: What the signals are read from, with the columns ``row``, ``declared_language`` and the signals.
+        row: Name or expression of what identifies a document there.
+
+    Returns:
+        The query; an empty string if no rule has a threshold for any of the languages.
+    """
+    parts = []
+    for place, rule in enumerate(rules):
+        limits = {language: rule.threshold(language) for language in languages}
+        if all(limit is None for limit in limits.values()):
+            continue
+        comparison = "<" if rule.at_least is not None else ">"
+        limit = _limit(limits)
+        parts.append(
+            f'SELECT {row} AS row, {place} AS place, "{rule.signal}"::DOUBLE AS value, {limit} AS threshold '
+            f'FROM {relation} WHERE "{rule.signal}" {comparison} {limit}'
+        )
+    return " UNION ALL ".join(parts)
+
+
+def _limit(limits: dict[str | None, float | None]) -> str:
+    if len(set(limits.values())) == 1:
+        return _number(next(iter(limits.values())))
+    cases = " ".join(
+        f"WHEN {_text(language)} THEN {_number(limit)}" for language, limit in limits.items() if language is not None
+    )
+    return f"(CASE declared_language {cases} ELSE {_number(limits.get(None))} END)"
+
+
+def _number(limit: float | None) -> str:
+    return "NULL::DOUBLE" if limit is None else f"{float(limit)!r}::DOUBLE"
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

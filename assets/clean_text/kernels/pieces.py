@@ -1,0 +1,477 @@
+"""Cuts texts into pieces: words and marks, as spaCy cuts languages with spaces, or along separators set before.
+
+For a chunk between white space (spaCy's "How spaCy's tokenizer works"): what the table of special chunks knows is cut as
+it says; marks come off the beginning and the end one by one; what is left is one piece if it looks like an address of
+the web, and is else cut at hyphens, ellipses and the like between letters. datatrove counts English words so
+(``utils/word_tokenizers.py``), and its thresholds hold for this cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from assets.clean_text.kernels.buffers import Array
+from assets.clean_text.kernels.unicode_tables import (
+    CURRENCY,
+    DIGIT,
+    ICON,
+    IDLE,
+    LEADING,
+    LETTER,
+    LOWER,
+    MARKED_END,
+    PUNCTUATION,
+    QUOTE,
+    SPACE,
+    TERMINAL,
+    TRAILING,
+    UPPER,
+)
+
+HAS_LETTER = np.uint8(1)
+IS_WORD = np.uint8(2)
+"""Flag of a piece with a character that is no mark."""
+
+SEPARATOR = "\x1f"
+"""Stands between the pieces of texts that were cut before."""
+
+_PRIME = np.uint64(0x9E3779B97F4A7C15)
+_MOST_SPECIAL = 20
+_SHIFT = np.uint64(29)
+_DOT, _PLUS, _MINUS, _SLASH, _COLON, _COMMA = (ord(mark) for mark in ".+-/:,")
+
+
+class Pieces(NamedTuple):
+    """The pieces of n texts, in order.
+
+    Attributes:
+        starts: int64 (n + 1,): text i has the pieces ``starts[i]`` to ``starts[i + 1]``.
+        hashes: uint64, of each piece's characters.
+        lengths: uint32, its characters.
+        flags: uint8: ``HAS_LETTER``, ``IS_WORD``.
+        sentences: int64 (n,): sentences of each text, counted line by line: one begins after terminal punctuation.
+    """
+
+    starts: Array
+    hashes: Array
+    lengths: Array
+    flags: Array
+    sentences: Array
+
+
+def piece_hash(piece: str) -> int:
+    """The hash of a piece, as in ``Pieces.hashes``."""
+    value = 0
+    for character in piece:
+        value = _step(value, ord(character))
+    return value
+
+
+def _step(value: int, codepoint: int) -> int:
+    value = ((value ^ codepoint) * int(_PRIME)) & 0xFFFFFFFFFFFFFFFF
+    return value ^ (value >> int(_SHIFT))
+
+
+def special_table(chunks: Mapping[str, tuple[str, ...]]) -> tuple[Array, Array]:
+    """An open-addressing table of chunks that are cut in a fixed way.
+
+    Returns:
+        uint64 hashes (0 is free) and uint64 lengths of the pieces, 8 bits each, the first in the lowest.
+    """
+    size = 1 << (4 * len(chunks) - 1).bit_length()
+    keys, cuts = np.zeros(size, np.uint64), np.zeros(size, np.uint64)
+    for chunk, parts in chunks.items():
+        if len(chunk) > _MOST_SPECIAL:
+            raise ValueError(f"'{chunk}' is longer than {_MOST_SPECIAL} characters")
+        key = piece_hash(chunk)
+        slot = key & (size - 1)
+        while keys[slot] and int(keys[slot]) != key:
+            slot = (slot + 1) & (size - 1)
+        keys[slot] = key
+        cuts[slot] = sum(len(part) << (8 * place) for place, part in enumerate(parts))
+    return keys, cuts
+
+
+def cut(data: Array, offsets: Array, bits: Array, special: tuple[Array, Array], *, separated: bool) -> Pieces:
+    """The pieces of UTF-8 texts.
+
+    Args:
+        data: uint8, as ``buffers.utf8`` gives it.
+        offsets: int64 (n + 1,).
+        bits: ``unicode_tables.character_bits()``.
+        special: ``special_table`` of the language.
+        separated: The pieces stand between ``SEPARATOR``; nothing else is cut.
+    """
+    return Pieces(*_cut(data, offsets, bits, special[0], special[1], separated))
+
+
+@numba.njit(cache=True, nogil=True)
+def _lookup(codes, begin, end, keys, cuts):  # type: ignore[no-untyped-def]
+    """How a special chunk is cut; 0 if it is none."""
+    if end - begin > _MOST_SPECIAL:
+        return np.uint64(0)
+    value = np.uint64(0)
+    for at in range(begin, end):
+        value = (value ^ np.uint64(codes[at])) * _PRIME
+        value ^= value >> _SHIFT
+    mask = len(keys) - 1
+    slot = np.int64(value & np.uint64(mask))
+    while keys[slot] != 0:
+        if keys[slot] == value:
+            return cuts[slot]
+        slot = (slot + 1) & mask
+    return np.uint64(0)
+
+
+@numba.njit(cache=True, nogil=True)
+def _ascii_digit(code):  # type: ignore[no-untyped-def]
+    return 48 <= code <= 57
+
+
+@numba.njit(cache=True, nogil=True)
+def _leading(codes, bits, begin, end):  # type: ignore[no-untyped-def]
+    """Characters of the mark that comes off the beginning; 0 if none does."""
+    code = codes[begin]
+    if code == _DOT:
+        dots = begin
+        while dots < end and codes[dots] == _DOT:
+            dots += 1
+        return dots - begin if dots - begin > 1 else 0
+    if code == _PLUS:
+        return 0 if begin + 1 < end and _ascii_digit(codes[begin + 1]) else 1
+    if bits[code] & LEADING:
+        return 1
+    if begin + 1 < end and codes[begin + 1] == 36 and (code == 67 or code == 65):  # C$ A$
+        return 2
+    if begin + 2 < end and code == 85 and codes[begin + 1] == 83 and codes[begin + 2] == 36:  # US$
+        return 3
+    return 0
+
+
+@numba.njit(cache=True, nogil=True)
+def _is_unit(codes, begin, end):  # type: ignore[no-untyped-def]
+    """Whether these one to four ASCII characters are a unit of measure that follows a number."""
+    size = end - begin
+    a = codes[begin]
+    if size == 1:
+        return a in (109, 103, 116, 84, 71, 77, 75, 37)  # m g t T G M K %
+    b = codes[begin + 1]
+    if size == 2:
+        if b == 109:  # km dm cm mm µm nm
+            return a in (107, 100, 99, 109, 181, 110)
+        if b == 103:  # kg mg µg
+            return a in (107, 109, 181)
+        if b == 98:  # lb mb kb gb tb
+            return a in (108, 109, 107, 103, 116)
+        if b == 66:  # MB KB GB TB
+            return a in (77, 75, 71, 84)
+        pair = a * 256 + b
+        return pair in (26721, 31076, 26990, 26228, 28538, 20577)  # ha yd in ft oz Pa
+    c = codes[begin + 2]
+    if size == 3:
+        if b == 109 and (c == 178 or c == 179):
+            return a in (107, 100, 99, 109)
+        return (
+            (a == 109 and b == 47 and c == 115)
+            or (a == 107 and b == 109 and c == 104)
+            or (a == 109 and b == 112 and c == 104)
+            or (a == 104 and b == 80 and c == 97)
+        )
+    return False
+
+
+@numba.njit(cache=True, nogil=True)
+def _trailing(codes, bits, begin, end):  # type: ignore[no-untyped-def]
+    """Characters of the mark or ending that comes off the end; 0 if none does."""
+    last = codes[end - 1]
+    size = end - begin
+    if last == _DOT:
+        dots = end
+        while dots > begin and codes[dots - 1] == _DOT:
+            dots -= 1
+        if end - dots > 1:
+            return end - dots
+        if size > 1:
+            before = codes[end - 2]
+            if bits[before] & MARKED_END:
+                return 1
+            if size > 2 and bits[before] & UPPER and bits[codes[end - 3]] & UPPER:
+                return 1
+            if size > 2 and codes[end - 3] == 176 and before in (70, 102, 67, 99, 75, 107):  # °F. °C. °K.
+                return 1
+        return 0
+    if (last == 115 or last == 83) and size > 1 and (codes[end - 2] == 39 or codes[end - 2] == 0x2019):
+        return 2
+    for length in range(3, 0, -1):
+        if size > length and _ascii_digit(codes[end - length - 1]) and _is_unit(codes, end - length, end):
+            return length
+    if bits[last] & TRAILING:
+        return 1
+    if size > 1 and _ascii_digit(codes[end - 2]) and (last == _PLUS or bits[last] & CURRENCY):
+        return 1
+    return 0
+
+
+@numba.njit(cache=True, nogil=True)
+def _inside(codes, bits, at, begin, end):  # type: ignore[no-untyped-def]
+    """Characters of a mark at this place that cuts what stands around it; 0 if none does."""
+    code = codes[at]
+    if code == _DOT and at + 1 < end and codes[at + 1] == _DOT:
+        stop = at
+        while stop < end and codes[stop] == _DOT:
+            stop += 1
+        return stop - at
+    if code == 0x2026 or bits[code] & ICON:
+        return 1
+    if at == begin or at + 1 >= end:
+        return 0
+    before, after = codes[at - 1], codes[at + 1]
+    if code in (43, _MINUS, 42, 94) and _ascii_digit(before) and (_ascii_digit(after) or after == _MINUS):
+        return 1
+    if code == _DOT:
+        return 1 if bits[before] & (LOWER | QUOTE) and bits[after] & (UPPER | QUOTE) else 0
+    if code == _COMMA:
+        return 1 if bits[before] & LETTER and bits[after] & LETTER else 0
+    if not (bits[before] & LETTER or _ascii_digit(before)):
+        return 0
+    if code in (_COLON, 60, 62, 61, _SLASH):
+        return 1 if bits[after] & LETTER else 0
+    if code in (_MINUS, 0x2013, 0x2014, 126):
+        stop = at + 1
+        while stop < end and stop - at < 3 and codes[stop] == code and (code == _MINUS or code == 0x2014):
+            stop += 1
+        return stop - at if stop < end and bits[codes[stop]] & LETTER else 0
+    return 0
+
+
+@numba.njit(cache=True, nogil=True)
+def _is_address(codes, bits, begin, end):  # type: ignore[no-untyped-def]
+    """Whether a chunk looks like an address of the web: labels joined by dots, the last of letters, then a path."""
+    at = begin
+    for place in range(begin + 2, min(end - 2, begin + 12)):
+        if codes[place] == _COLON and codes[place + 1] == _SLASH and codes[place + 2] == _SLASH:
+            at = place + 3
+            break
+    for place in range(at, end):
+        if codes[place] == 64:  # the last @ before the path
+            at = place + 1
+        elif codes[place] == _SLASH or codes[place] == 63:
+            break
+    label = at
+    dots = 0
+    while at < end:
+        code = codes[at]
+        if code == _DOT:
+            if at == label:
+                return False
+            dots += 1
+            label = at + 1
+        elif not (_ascii_digit(code) or 97 <= code <= 122 or 65 <= code <= 90 or code >= 161 or code in (45, 95)):
+            break
+        at += 1
+    if not dots or at - label < 2:
+        return False
+    for place in range(label, at):
+        if not bits[codes[place]] & LOWER:
+            return False
+    if at < end and codes[at] == _COLON:
+        at += 1
+        while at < end and _ascii_digit(codes[at]):
+            at += 1
+    return at == end or codes[at] in (_SLASH, 63, 35)
+
+
+@numba.njit(cache=True, nogil=True)
+def _cut(data, offsets, bits, keys, cuts, separated):  # type: ignore[no-untyped-def]
+    texts = len(offsets) - 1
+    capacity = (offsets[texts] - offsets[0]) // 3 + 64
+    hashes = np.empty(capacity, np.uint64)
+    lengths = np.empty(capacity, np.uint32)
+    flags = np.empty(capacity, np.uint8)
+    starts = np.zeros(texts + 1, np.int64)
+    sentences = np.zeros(texts, np.int64)
+    longest = 0
+    for text in range(texts):
+        longest = max(longest, offsets[text + 1] - offsets[text])
+    codes = np.empty(longest + 4, np.uint32)
+    # Pieces of one chunk, as places in it: those that come off the end are found last piece first.
+    begins = np.empty(longest + 4, np.int32)
+    ends = np.empty(longest + 4, np.int32)
+    tails = np.empty(longest + 4, np.int32)
+    count = 0
+    for text in range(texts):
+        at, stop = offsets[text], offsets[text + 1]
+        in_line = False
+        ended = False
+        while at < stop:
+            # A chunk: characters up to white space, or up to a separator.
+            size = 0
+            seen = np.uint32(0)
+            newline = False
+            while at < stop:
+                byte = data[at]
+                if byte < 128:
+                    code = np.uint32(byte)
+                    at += 1
+                elif byte < 224:
+                    code = np.uint32(((byte & 31) << 6) | (data[at + 1] & 63))
+                    at += 2
+                elif byte < 240:
+                    code = np.uint32(((byte & 15) << 12) | ((data[at + 1] & 63) << 6) | (data[at + 2] & 63))
+                    at += 3
+                else:
+                    code = np.uint32(
+                        ((byte & 7) << 18)
+                        | ((data[at + 1] & 63) << 12)
+                        | ((data[at + 2] & 63) << 6)
+                        | (data[at + 3] & 63)
+                    )
+                    at += 4
+                kind = bits[code]
+                if code == 31 and separated:
+                    break
+                if kind & SPACE:
+                    newline = code == 10
+                    if not separated or newline:
+                        break
+                    continue
+                codes[size] = code
+                seen |= kind
+                size += 1
+            if size:
+                found = 0
+                if separated or not seen & ~np.uint32(LETTER | LOWER | UPPER | 0x2003C0):
+                    # Letters only: one piece, unless it is something like "cannot".
+                    parts = np.uint64(0) if separated else _lookup(codes, 0, size, keys, cuts)
+                    found = _place(begins, ends, found, 0, size, parts)
+                else:
+                    found = _cut_chunk(codes, bits, size, keys, cuts, begins, ends, tails)
+                while count + found > capacity:
+                    capacity *= 2
+                    hashes = _grown(hashes, capacity)
+                    lengths = _grown(lengths, capacity)
+                    flags = _grown(flags, capacity)
+                for piece in range(found):
+                    begin, end = begins[piece], ends[piece]
+                    value = np.uint64(0)
+                    kinds = np.uint32(0)
+                    busy = False
+                    marks = True
+                    for place in range(begin, end):
+                        code = codes[place]
+                        value = (value ^ np.uint64(code)) * _PRIME
+                        value ^= value >> _SHIFT
+                        kind = bits[code]
+                        kinds |= kind
+                        busy |= not kind & IDLE
+                        marks &= kind & PUNCTUATION != 0
+                    hashes[count] = value
+                    lengths[count] = end - begin
+                    flag = np.uint8(0)
+                    if kinds & LETTER:
+                        flag |= HAS_LETTER
+                    if busy:
+                        flag |= IS_WORD
+                    flags[count] = flag
+                    count += 1
+                    if not in_line:
+                        in_line = True
+                        sentences[text] += 1
+                        ended = False
+                    if end - begin == 1 and bits[codes[begin]] & TERMINAL:
+                        ended = True
+                    elif ended and not marks:
+                        sentences[text] += 1
+                        ended = False
+            if newline:
+                in_line = False
+                ended = False
+        starts[text + 1] = count
+    return starts, hashes[:count].copy(), lengths[:count].copy(), flags[:count].copy(), sentences
+
+
+@numba.njit(cache=True, nogil=True)
+def _grown(values, capacity):  # type: ignore[no-untyped-def]
+    larger = np.empty(capacity, values.dtype)
+    larger[: len(values)] = values
+    return larger
+
+
+@numba.njit(cache=True, nogil=True)
+def _place(begins, ends, found, begin, end, parts):  # type: ignore[no-untyped-def]
+    """Append the pieces of a chunk: as a special one is cut, or whole."""
+    if parts == 0:
+        begins[found] = begin
+        ends[found] = end
+        return found + 1
+    while parts:
+        size = np.int64(parts & np.uint64(255))
+        begins[found] = begin
+        ends[found] = begin + size
+        begin += size
+        found += 1
+        parts >>= np.uint64(8)
+    return found
+
+
+@numba.njit(cache=True, nogil=True)
+def _cut_chunk(codes, bits, size, keys, cuts, begins, ends, tails):  # type: ignore[no-untyped-def]
+    """The pieces of a chunk; returns how many, their places are in ``begins`` and ``ends``."""
+    found = 0
+    begin, end = 0, size
+    tailing = 0
+    while begin < end:
+        if _lookup(codes, begin, end, keys, cuts):
+            break
+        head = _leading(codes, bits, begin, end)
+        if head:
+            if begin + head < end and _lookup(codes, begin + head, end, keys, cuts):
+                found = _place(begins, ends, found, begin, begin + head, np.uint64(0))
+                begin += head
+                break
+            if begin + head == end:
+                found = _place(begins, ends, found, begin, end, np.uint64(0))
+                begin = end
+                break
+        tail = _trailing(codes, bits, begin + head, end)
+        if tail and begin < end - tail and _lookup(codes, begin, end - tail, keys, cuts):
+            tails[tailing] = tail
+            tailing += 1
+            end -= tail
+            break
+        if head:
+            found = _place(begins, ends, found, begin, begin + head, np.uint64(0))
+            begin += head
+        if tail:
+            tails[tailing] = tail
+            tailing += 1
+            end -= tail
+        if not head and not tail:
+            break
+    if begin < end:
+        parts = _lookup(codes, begin, end, keys, cuts)
+        if parts or _is_address(codes, bits, begin, end):
+            found = _place(begins, ends, found, begin, end, parts)
+        else:
+            from_ = begin
+            at = begin
+            while at < end:
+                mark = _inside(codes, bits, at, begin, end)
+                if not mark or at == begin:
+                    at += max(mark, 1)
+                    continue
+                if at > from_:
+                    found = _place(begins, ends, found, from_, at, np.uint64(0))
+                found = _place(begins, ends, found, at, at + mark, np.uint64(0))
+                at += mark
+                from_ = at
+            if from_ < end:
+                found = _place(begins, ends, found, from_, end, np.uint64(0))
+    for piece in range(tailing - 1, -1, -1):
+        found = _place(begins, ends, found, end, end + tails[piece], np.uint64(0))
+        end += tails[piece]
+    return found
