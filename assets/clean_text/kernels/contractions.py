@@ -23,17 +23,19 @@ _APOSTROPHES = ("'", "’")
 # Written without their apostrophe they are words of their own.
 _WORDS = {"ill", "its", "hell", "shell", "shed", "were", "well", "whore"}
 _WHOLE = (
-    "and/or w/o 'cause 'cos 'coz 'cuz 'bout ma'am o'clock lovin' havin' doin' goin' nothin' nuthin' ol' somethin' 'em 'll "
-    "'nuff '' C++ c++ a.m. p.m. e.g. i.e. vs. v.s. 'd "
-    "Mr. Mrs. Ms. Dr. Prof. Rev. Sen. Rep. Gov. Gen. Adm. St. Jr. Inc. Ltd. Co. co. Corp. Bros. Messrs. Mt. Md. Mo. Mont. "
-    "Ph.D. D.C. N.C. N.D. N.H. N.J. N.M. N.Y. S.C. E.g. E.G. I.e. I.E. "
-    "Ak. Ala. Apr. Ariz. Ark. Aug. Calif. Colo. Conn. Dec. Del. Feb. Fla. Ga. Ia. Id. Ill. Ind. Jan. Jul. Jun. Kan. Kans. "
-    "Ky. La. Mar. Mass. Mich. Minn. Miss. Neb. Nebr. Nev. Nov. Oct. Okla. Ore. Pa. Sep. Sept. Tenn. Va. Wash. Wis."
+    "and/or w/o 'cause 'cos 'coz 'cuz 'bout ma'am o'clock lovin' havin' doin' goin' nothin' nuthin' ol' somethin' 'em "
+    "'ll 'nuff '' C++ c++ a.m. p.m. e.g. i.e. vs. v.s. 'd "
+    "Mr. Mrs. Ms. Dr. Prof. Rev. Sen. Rep. Gov. Gen. Adm. St. Jr. Inc. Ltd. Co. co. Corp. Bros. Messrs. "
+    "Mt. Md. Mo. Mont. Ph.D. D.C. N.C. N.D. N.H. N.J. N.M. N.Y. S.C. E.g. E.G. I.e. I.E. "
+    "Ak. Ala. Apr. Ariz. Ark. Aug. Calif. Colo. Conn. Dec. Del. Feb. Fla. Ga. Ia. Id. Ill. Ind. Jan. Jul. Jun. "
+    "Kan. Kans. Ky. La. Mar. Mass. Mich. Minn. Miss. Neb. Nebr. Nev. Nov. Oct. Okla. Ore. Pa. Sep. Sept. Tenn. Va. Wash. Wis."
 )
 _CUT = ("can|not", "gon|na", "got|ta", "let|'s", "let|’s", "c'm|on", "c’m|on")
-_SMILEYS = (":) :-) :)) :( :-( :(( ;) ;-) :D :-D :P :-P :p :-p :/ :-/ :'( :o :O :-o :-O :| :-| :* :-* =) =( =D =| xD XD "
-            "8) 8-) <3 <33 <333 ^_^ ^__^ -_- -__- o.o o_o O.O O_O v.v V_V >.< ._. ;_; (: (; ): :] :[ =] [: :3 :x :X :> :1 0_0 0.0 T_T "
-            "¯\\(ツ)/¯ (ツ) (._.) (-_-) (*_*) (>_<) \\n \\t")  # fmt: skip
+_SMILEYS = (
+    ":) :-) :)) :( :-( :(( ;) ;-) :D :-D :P :-P :p :-p :/ :-/ :'( :o :O :-o :-O :| :-| :* :-* =) =( =D =| xD XD 8) 8-) "
+    "<3 <33 <333 ^_^ ^__^ -_- -__- o.o o_o O.O O_O v.v V_V >.< ._. ;_; (: (; ): :] :[ =] [: :3 :x :X :> :1 0_0 0.0 T_T "
+    "(= [= ¯\\(ツ)/¯ (ツ) (._.) (-_-) (*_*) (>_<) \\n \\t"
+)
 
 
 @lru_cache(maxsize=1)
@@ -56,7 +58,7 @@ def _english() -> Iterator[tuple[str, ...]]:
         if chunk.startswith(("'", "o'", "ma'")) or chunk.endswith("n'"):
             yield (chunk.replace("'", "’"),)
             yield (chunk[0].upper() + chunk[1:],)
-    for parts in map(lambda cut: cut.split("|"), _CUT):
+    for parts in (cut.split("|") for cut in _CUT):
         yield tuple(parts)
         yield (parts[0].capitalize(), *parts[1:])
     for parts in _contractions():

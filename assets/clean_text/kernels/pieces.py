@@ -1,7 +1,7 @@
 """Cuts texts into pieces: words and marks, as spaCy cuts languages with spaces, or along separators set before.
 
-For a chunk between white space (spaCy's "How spaCy's tokenizer works"): what the table of special chunks knows is cut as
-it says; marks come off the beginning and the end one by one; what is left is one piece if it looks like an address of
+For a chunk between white space (spaCy's "How spaCy's tokenizer works"): what the table of special chunks knows
+is cut as it says; marks come off the beginning and the end one by one; what is left is one piece if it looks like an address of
 the web, and is else cut at hyphens, ellipses and the like between letters. datatrove counts English words so
 (``utils/word_tokenizers.py``), and its thresholds hold for this cut.
 """
@@ -17,7 +17,6 @@ import numpy as np
 from assets.clean_text.kernels.buffers import Array
 from assets.clean_text.kernels.unicode_tables import (
     CURRENCY,
-    DIGIT,
     ICON,
     IDLE,
     LEADING,
@@ -106,10 +105,19 @@ def cut(data: Array, offsets: Array, bits: Array, special: tuple[Array, Array], 
         special: ``special_table`` of the language.
         separated: The pieces stand between ``SEPARATOR``; nothing else is cut.
     """
-    return Pieces(*_cut(data, offsets, bits, special[0], special[1], separated))
+    texts = len(offsets) - 1
+    # No text has more pieces than bytes; memory that is not written to costs nothing.
+    capacity = int(offsets[-1] - offsets[0]) if texts else 0
+    longest = int(np.diff(offsets).max()) + 4 if texts else 4
+    starts, sentences = np.zeros(texts + 1, np.int64), np.zeros(texts, np.int64)
+    hashes, lengths, flags = np.empty(capacity, np.uint64), np.empty(capacity, np.uint32), np.empty(capacity, np.uint8)
+    codes = np.empty(longest, np.uint32)
+    places = [np.empty(longest, np.int32) for _ in range(3)]
+    count = _cut(data, offsets, bits, *special, separated, starts, hashes, lengths, flags, sentences, codes, *places)
+    return Pieces(starts, hashes[:count].copy(), lengths[:count].copy(), flags[:count].copy(), sentences)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, _nrt=False)
 def _lookup(codes, begin, end, keys, cuts):  # type: ignore[no-untyped-def]
     """How a special chunk is cut; 0 if it is none."""
     if end - begin > _MOST_SPECIAL:
@@ -127,12 +135,23 @@ def _lookup(codes, begin, end, keys, cuts):  # type: ignore[no-untyped-def]
     return np.uint64(0)
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, _nrt=False)
+def _is_key(keys, value):  # type: ignore[no-untyped-def]
+    mask = len(keys) - 1
+    slot = np.int64(value & np.uint64(mask))
+    while keys[slot] != 0:
+        if keys[slot] == value:
+            return True
+        slot = (slot + 1) & mask
+    return False
+
+
+@numba.njit(cache=True, nogil=True, _nrt=False)
 def _ascii_digit(code):  # type: ignore[no-untyped-def]
     return 48 <= code <= 57
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, _nrt=False)
 def _leading(codes, bits, begin, end):  # type: ignore[no-untyped-def]
     """Characters of the mark that comes off the beginning; 0 if none does."""
     code = codes[begin]
@@ -152,7 +171,7 @@ def _leading(codes, bits, begin, end):  # type: ignore[no-untyped-def]
     return 0
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, _nrt=False)
 def _is_unit(codes, begin, end):  # type: ignore[no-untyped-def]
     """Whether these one to four ASCII characters are a unit of measure that follows a number."""
     size = end - begin
@@ -184,7 +203,7 @@ def _is_unit(codes, begin, end):  # type: ignore[no-untyped-def]
     return False
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, _nrt=False)
 def _trailing(codes, bits, begin, end):  # type: ignore[no-untyped-def]
     """Characters of the mark or ending that comes off the end; 0 if none does."""
     last = codes[end - 1]
@@ -216,7 +235,7 @@ def _trailing(codes, bits, begin, end):  # type: ignore[no-untyped-def]
     return 0
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, _nrt=False)
 def _inside(codes, bits, at, begin, end):  # type: ignore[no-untyped-def]
     """Characters of a mark at this place that cuts what stands around it; 0 if none does."""
     code = codes[at]
@@ -248,7 +267,7 @@ def _inside(codes, bits, at, begin, end):  # type: ignore[no-untyped-def]
     return 0
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, _nrt=False)
 def _is_address(codes, bits, begin, end):  # type: ignore[no-untyped-def]
     """Whether a chunk looks like an address of the web: labels joined by dots, the last of letters, then a path."""
     at = begin
@@ -285,23 +304,16 @@ def _is_address(codes, bits, begin, end):  # type: ignore[no-untyped-def]
     return at == end or codes[at] in (_SLASH, 63, 35)
 
 
-@numba.njit(cache=True, nogil=True)
-def _cut(data, offsets, bits, keys, cuts, separated):  # type: ignore[no-untyped-def]
+@numba.njit(cache=True, nogil=True, _nrt=False)
+def _cut(
+    data, offsets, bits, keys, cuts, separated, starts, hashes, lengths, flags, sentences, codes, begins, ends, tails
+):  # type: ignore[no-untyped-def]
+    """Fill the columns of ``Pieces``; returns how many pieces there are.
+
+    ``codes`` holds the characters of one chunk between white space; ``begins`` and ``ends`` are the places of its pieces
+    in it, ``tails`` the sizes of those that come off the end, last piece first.
+    """
     texts = len(offsets) - 1
-    capacity = (offsets[texts] - offsets[0]) // 3 + 64
-    hashes = np.empty(capacity, np.uint64)
-    lengths = np.empty(capacity, np.uint32)
-    flags = np.empty(capacity, np.uint8)
-    starts = np.zeros(texts + 1, np.int64)
-    sentences = np.zeros(texts, np.int64)
-    longest = 0
-    for text in range(texts):
-        longest = max(longest, offsets[text + 1] - offsets[text])
-    codes = np.empty(longest + 4, np.uint32)
-    # Pieces of one chunk, as places in it: those that come off the end are found last piece first.
-    begins = np.empty(longest + 4, np.int32)
-    ends = np.empty(longest + 4, np.int32)
-    tails = np.empty(longest + 4, np.int32)
     count = 0
     for text in range(texts):
         at, stop = offsets[text], offsets[text + 1]
@@ -310,7 +322,10 @@ def _cut(data, offsets, bits, keys, cuts, separated):  # type: ignore[no-untyped
         while at < stop:
             # A chunk: characters up to white space, or up to a separator.
             size = 0
-            seen = np.uint32(0)
+            others = 0
+            last = np.uint32(0)
+            chunk = np.uint64(0)
+            body = np.uint64(0)
             newline = False
             while at < stop:
                 byte = data[at]
@@ -324,12 +339,8 @@ def _cut(data, offsets, bits, keys, cuts, separated):  # type: ignore[no-untyped
                     code = np.uint32(((byte & 15) << 12) | ((data[at + 1] & 63) << 6) | (data[at + 2] & 63))
                     at += 3
                 else:
-                    code = np.uint32(
-                        ((byte & 7) << 18)
-                        | ((data[at + 1] & 63) << 12)
-                        | ((data[at + 2] & 63) << 6)
-                        | (data[at + 3] & 63)
-                    )
+                    high = ((byte & 7) << 18) | ((data[at + 1] & 63) << 12)
+                    code = np.uint32(high | ((data[at + 2] & 63) << 6) | (data[at + 3] & 63))
                     at += 4
                 kind = bits[code]
                 if code == 31 and separated:
@@ -340,85 +351,104 @@ def _cut(data, offsets, bits, keys, cuts, separated):  # type: ignore[no-untyped
                         break
                     continue
                 codes[size] = code
-                seen |= kind
+                body = chunk
+                chunk = (chunk ^ np.uint64(code)) * _PRIME
+                chunk ^= chunk >> _SHIFT
+                if not kind & LETTER:
+                    others += 1
+                last = code
                 size += 1
+            found = 0
             if size:
-                found = 0
-                if separated or not seen & ~np.uint32(LETTER | LOWER | UPPER | 0x2003C0):
-                    # Letters only: one piece, unless it is something like "cannot".
-                    parts = np.uint64(0) if separated else _lookup(codes, 0, size, keys, cuts)
-                    found = _place(begins, ends, found, 0, size, parts)
+                # Mostly letters, or letters and a mark, unless it is something like "cannot" or "Mr.".
+                word = size
+                if others == 0:
+                    body = chunk
+                elif others == 1 and not bits[last] & LETTER and size > 2 and not separated:
+                    ends_word = bits[last] & TRAILING or (last == _DOT and bits[codes[size - 2]] & MARKED_END)
+                    word = size - 1 if ends_word else 0
+                else:
+                    word = 0
+                if word and not separated and word <= _MOST_SPECIAL:
+                    if _is_key(keys, body) or (word < size and _is_key(keys, chunk)):
+                        word = 0
+                if word:
+                    hashes[count] = body
+                    lengths[count] = word
+                    flags[count] = HAS_LETTER | IS_WORD
+                    count += 1
+                    if not in_line or ended:
+                        sentences[text] += 1
+                    in_line = True
+                    ended = False
+                    begins[0] = word
+                    ends[0] = size
+                    found = 1 if word < size else 0
+                elif separated:
+                    begins[0] = 0
+                    ends[0] = size
+                    found = 1
                 else:
                     found = _cut_chunk(codes, bits, size, keys, cuts, begins, ends, tails)
-                while count + found > capacity:
-                    capacity *= 2
-                    hashes = _grown(hashes, capacity)
-                    lengths = _grown(lengths, capacity)
-                    flags = _grown(flags, capacity)
-                for piece in range(found):
-                    begin, end = begins[piece], ends[piece]
-                    value = np.uint64(0)
-                    kinds = np.uint32(0)
-                    busy = False
-                    marks = True
-                    for place in range(begin, end):
-                        code = codes[place]
-                        value = (value ^ np.uint64(code)) * _PRIME
-                        value ^= value >> _SHIFT
-                        kind = bits[code]
-                        kinds |= kind
-                        busy |= not kind & IDLE
-                        marks &= kind & PUNCTUATION != 0
-                    hashes[count] = value
-                    lengths[count] = end - begin
-                    flag = np.uint8(0)
-                    if kinds & LETTER:
-                        flag |= HAS_LETTER
-                    if busy:
-                        flag |= IS_WORD
-                    flags[count] = flag
-                    count += 1
-                    if not in_line:
-                        in_line = True
-                        sentences[text] += 1
-                        ended = False
-                    if end - begin == 1 and bits[codes[begin]] & TERMINAL:
-                        ended = True
-                    elif ended and not marks:
-                        sentences[text] += 1
-                        ended = False
+            for piece in range(found):
+                begin, end = begins[piece], ends[piece]
+                value = np.uint64(0)
+                kinds = np.uint32(0)
+                busy = False
+                marks = True
+                for place in range(begin, end):
+                    code = codes[place]
+                    value = (value ^ np.uint64(code)) * _PRIME
+                    value ^= value >> _SHIFT
+                    kind = bits[code]
+                    kinds |= kind
+                    busy |= not kind & IDLE
+                    marks &= kind & PUNCTUATION != 0
+                hashes[count] = value
+                lengths[count] = end - begin
+                flag = np.uint8(0)
+                if kinds & LETTER:
+                    flag |= HAS_LETTER
+                if busy:
+                    flag |= IS_WORD
+                flags[count] = flag
+                count += 1
+                if not in_line:
+                    in_line = True
+                    sentences[text] += 1
+                    ended = False
+                if end - begin == 1 and bits[codes[begin]] & TERMINAL:
+                    ended = True
+                elif ended and not marks:
+                    sentences[text] += 1
+                    ended = False
             if newline:
                 in_line = False
                 ended = False
         starts[text + 1] = count
-    return starts, hashes[:count].copy(), lengths[:count].copy(), flags[:count].copy(), sentences
+    return count
 
 
-@numba.njit(cache=True, nogil=True)
-def _grown(values, capacity):  # type: ignore[no-untyped-def]
-    larger = np.empty(capacity, values.dtype)
-    larger[: len(values)] = values
-    return larger
-
-
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, _nrt=False)
 def _place(begins, ends, found, begin, end, parts):  # type: ignore[no-untyped-def]
     """Append the pieces of a chunk: as a special one is cut, or whole."""
     if parts == 0:
         begins[found] = begin
         ends[found] = end
-        return found + 1
-    while parts:
-        size = np.int64(parts & np.uint64(255))
-        begins[found] = begin
-        ends[found] = begin + size
-        begin += size
         found += 1
-        parts >>= np.uint64(8)
+    left = parts
+    at = begin
+    while left:
+        size = np.int64(left & np.uint64(255))
+        begins[found] = at
+        ends[found] = at + size
+        at += size
+        found += 1
+        left >>= np.uint64(8)
     return found
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, _nrt=False)
 def _cut_chunk(codes, bits, size, keys, cuts, begins, ends, tails):  # type: ignore[no-untyped-def]
     """The pieces of a chunk; returns how many, their places are in ``begins`` and ``ends``."""
     found = 0
@@ -474,4 +504,25 @@ def _cut_chunk(codes, bits, size, keys, cuts, begins, ends, tails):  # type: ign
     for piece in range(tailing - 1, -1, -1):
         found = _place(begins, ends, found, end, end + tails[piece], np.uint64(0))
         end += tails[piece]
-    return found
+    return _merged(codes, bits, keys, cuts, begins, ends, found)
+
+
+@numba.njit(cache=True, nogil=True, _nrt=False)
+def _merged(codes, bits, keys, cuts, begins, ends, found):  # type: ignore[no-untyped-def]
+    """Join pieces side by side that together are one special piece, such as ``):``; returns how many stay."""
+    kept = 0
+    piece = 0
+    while piece < found:
+        begin = begins[piece]
+        last = piece
+        if piece + 1 < found and not bits[codes[begin]] & LETTER:
+            for stop in range(min(piece + 3, found - 1), piece, -1):
+                parts = _lookup(codes, begin, ends[stop], keys, cuts)
+                if parts and parts < np.uint64(256):
+                    last = stop
+                    break
+        begins[kept] = begin
+        ends[kept] = ends[last]
+        kept += 1
+        piece = last + 1
+    return kept
