@@ -9,7 +9,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from assets.clean_text.errors import CleanTextError
-from assets.clean_text.rules import EXACT_DUPLICATE, UNREADABLE
+from assets.clean_text.rules import EXACT_DUPLICATE, NEAR_DUPLICATE, UNREADABLE
 from assets.clean_text.tables import document_files
 
 
@@ -100,7 +100,7 @@ def check_conservation(raw_text: Path, clean_text: Path, *, memory_limit: str = 
                 "SELECT count(*) FROM ledger WHERE kept AND rule IS NOT NULL"
             ),
             "copies do not name the document they are a copy of": count(
-                f"SELECT count(*) FROM ledger WHERE (rule IS NOT DISTINCT FROM '{EXACT_DUPLICATE}') <> "
+                f"SELECT count(*) FROM ledger WHERE (coalesce(rule, '') IN ('{EXACT_DUPLICATE}', '{NEAR_DUPLICATE}')) <> "
                 "(duplicate_of IS NOT NULL)"
             ),
         }

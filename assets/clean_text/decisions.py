@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
+from assets.clean_text.kernels.buffers import Array
 from assets.clean_text.rules import Rule
 
 FAILURE: pa.DataType = pa.struct([("rule", pa.string()), ("value", pa.float64()), ("threshold", pa.float64())])
@@ -33,6 +34,22 @@ class Decisions:
     failures: pa.ListArray[Any]
 
 
+class Failures(NamedTuple):
+    """Rules that documents fail, in any order; m of them.
+
+    Attributes:
+        rows: int64 (m,): index of the document.
+        names: ``pa.StringArray`` (m,): the rule.
+        values: float64 (m,): what was measured; NaN where the rule measures nothing.
+        thresholds: float64 (m,): the limit; NaN where there is none.
+    """
+
+    rows: Array
+    names: pa.StringArray
+    values: Array
+    thresholds: Array
+
+
 def decide(signals: pa.Table, rules: Iterable[Rule]) -> Decisions:
     """Apply rules to measured documents.
 
@@ -40,35 +57,53 @@ def decide(signals: pa.Table, rules: Iterable[Rule]) -> Decisions:
         signals: ``declared_language`` and a column for each signal that a rule asks for, n rows.
         rules: In order; the first that fails is the reason.
     """
+    return combine([find_failures(signals, rules)], signals.num_rows)
+
+
+def find_failures(signals: pa.Table, rules: Iterable[Rule]) -> Failures:
+    """The rules that measured documents fail, by document and in the order of the rules; arguments as ``decide``'s."""
     rules = [rule for rule in rules if rule.is_on]
-    count = signals.num_rows
     languages = [*dict.fromkeys(signals["declared_language"].to_pylist())]
     query = failures_query(rules, languages, relation="signals", row="row")
-    if query and count:
-        numbered = signals.append_column("row", pa.array(np.arange(count)))
-        with duckdb.connect(config={"threads": 1}) as connection:
-            connection.register("signals", numbered)
-            failed = connection.execute(f"SELECT * FROM ({query}) ORDER BY row, place").to_arrow_table()
-    else:
-        failed = pa.table({"row": [], "place": [], "value": [], "threshold": []})
-    rows = failed["row"].to_numpy().astype(np.int64)
-    names = pa.array([rule.name for rule in rules] or [""], pa.string())
-    values = pa.StructArray.from_arrays(
+    if not query or not signals.num_rows:
+        return Failures(np.zeros(0, np.int64), pa.array([], pa.string()), np.zeros(0), np.zeros(0))
+    numbered = signals.append_column("row", pa.array(np.arange(signals.num_rows)))
+    with duckdb.connect(config={"threads": 1}) as connection:
+        connection.register("signals", numbered)
+        failed = connection.sql(f"SELECT * FROM ({query}) ORDER BY row, place").to_arrow_table()
+    names = pa.array([rule.name for rule in rules], pa.string())
+    return Failures(
+        failed["row"].to_numpy().astype(np.int64),
+        names.take(pa.array(failed["place"].to_numpy().astype(np.int64))),
+        failed["value"].to_numpy().astype(np.float64),
+        failed["threshold"].to_numpy().astype(np.float64),
+    )
+
+
+def combine(parts: Sequence[Failures], documents: int) -> Decisions:
+    """The decisions on documents that failed rules of several kinds: those of an earlier part come first."""
+    rows = np.concatenate([*(part.rows for part in parts), np.zeros(0, np.int64)])
+    order = np.argsort(rows, kind="stable")
+    values, thresholds = (
+        np.concatenate([*(getattr(part, name) for part in parts), np.zeros(0)])[order]
+        for name in ("values", "thresholds")
+    )
+    names = pa.concat_arrays([*(part.names for part in parts), pa.array([], pa.string())])
+    failures = pa.StructArray.from_arrays(
         [
-            names.take(pa.array(failed["place"].to_numpy().astype(np.int64))),
-            pa.array(failed["value"].to_numpy().astype(np.float64)),
-            pa.array(failed["threshold"].to_numpy().astype(np.float64)),
+            names.take(pa.array(order)),
+            pa.array(values, pa.float64(), from_pandas=True),
+            pa.array(thresholds, pa.float64(), from_pandas=True),
         ],
         fields=list(FAILURE),
     )
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))]).astype(np.int64)
-    passed = offsets[1:] == offsets[:-1]
-    first = pa.array(offsets[:-1], mask=passed)
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=documents))]).astype(np.int64)
+    first = pa.array(offsets[:-1], mask=offsets[1:] == offsets[:-1])
     return Decisions(
-        rule=values.field("rule").take(first),
-        value=values.field("value").take(first),
-        threshold=values.field("threshold").take(first),
-        failures=pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), values),
+        rule=failures.field("rule").take(first),
+        value=failures.field("value").take(first),
+        threshold=failures.field("threshold").take(first),
+        failures=pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), failures),
     )
 
 

@@ -7,6 +7,9 @@ Written into the output folder:
 - ``decisions.parquet``: schema ``DECISIONS``, a row for each input document: first those that could be read, in their
   order, then the rows skipped at reading with the rule ``unreadable``
 - ``signatures.parquet``: schema ``SIGNATURES``, a row for each document that passes, in the documents' order
+- ``minhash.parquet``: signatures for near-duplicates, likewise
+- ``contamination.parquet``: schema ``CONTAMINATION``, what documents have in common with evaluation sets
+- ``lines.parquet``, ``paragraphs.parquet``, ``windows.parquet``: hashes of repeated text, where the settings ask for them
 """
 
 from __future__ import annotations
@@ -17,47 +20,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from assets.clean_text.arrays import single_array
-from assets.clean_text.normalisation import normalise_batch
+from assets.clean_text.cleaning import DECISIONS, CleanedBatch, cleaner
+from assets.clean_text.decontamination import CONTAMINATION
+from assets.clean_text.near_duplicates.minhash import minhash_schema
 from assets.clean_text.process_pool import available_cores, map_in_order
-from assets.clean_text.rules import UNREADABLE, choose_rules, decide, requested_signals
+from assets.clean_text.repeated_text.stored_hashes import HashWriter, join_hashes
+from assets.clean_text.rules import UNREADABLE
 from assets.clean_text.settings import FilterSettings
-from assets.clean_text.signals import measure, signals_schema
-from assets.clean_text.signatures import SIGNATURES, signatures
+from assets.clean_text.signals import signals_schema
+from assets.clean_text.signatures import SIGNATURES
 from assets.clean_text.tables import TableWriter, document_files
-from assets.clean_text.words import preprocess
 from assets.raw_text.documents import DocumentWriter
 
-_COLUMNS: list[pa.Field[Any]] = [
-    pa.field("doc_id", pa.string()),
-    pa.field("dump", pa.string()),
-    pa.field("path", pa.string()),
-    pa.field("byte_start", pa.int64()),
-    pa.field("byte_end", pa.int64()),
-    pa.field("language", pa.string()),
-    pa.field("kept", pa.bool_()),
-    pa.field("rule", pa.string()),
-    pa.field("value", pa.float64()),
-    pa.field("threshold", pa.float64()),
-    pa.field("detail", pa.string()),
-    pa.field("characters", pa.int64()),
-    pa.field("raw_bytes", pa.int64()),
-    pa.field("clean_bytes", pa.int64()),
-]
-
-DECISIONS: pa.Schema = pa.schema(_COLUMNS)
-"""One row a document. ``rule``, ``value`` and ``threshold`` are null where it is kept; ``value`` and ``threshold`` also
-where the rule measures nothing. ``detail`` says in words why a row could not be read. ``raw_bytes`` and ``clean_bytes``
-are the text's UTF-8 bytes before and after normalisation, ``characters`` those after."""
-
-_BATCH_BYTES = 2 << 20
+_BATCH_BYTES = 8 << 20
 _BATCH_ROWS = 1 << 16
 _INLINE_BYTES = 16 << 20
 
@@ -84,24 +65,19 @@ class FilterReport:
 
 
 @dataclass(frozen=True)
-class _Part:
-    """What becomes of some consecutive documents."""
-
-    documents: pa.Table
-    signals: pa.Table
-    decisions: pa.Table
-    signatures: pa.Table
-    changed: int
-
-
-@dataclass(frozen=True)
 class _RowGroup:
     path: str
     index: int
 
 
 def filter_documents(
-    documents: Path, out: Path, *, dump: str, settings: FilterSettings, workers: int | None = None
+    documents: Path,
+    out: Path,
+    *,
+    dump: str,
+    settings: FilterSettings,
+    source: str = "",
+    workers: int | None = None,
 ) -> FilterReport:
     """Normalise, measure and judge the documents of a dump.
 
@@ -109,13 +85,16 @@ def filter_documents(
         documents: Folder of the raw text stage: ``documents-*.parquet`` and, if rows were skipped, ``skipped.parquet``.
         out: Empty folder; see the module's description. Its bytes do not depend on ``workers``.
         dump: The dump's name.
-        settings: Normalisation and rules.
+        settings: Normalisation, edits, signals and rules.
+        source: The dump's source, for rows that could not be read; the dump's name by default.
         workers: Processes; by default one a core, and none but this one for a small dump.
 
     Raises:
         CleanTextError: If the folder has no documents file, or a worker process died.
     """
-    rules = choose_rules(settings.rules)
+    source = source or dump
+    chosen = settings.model_dump_json()
+    prepared = cleaner(chosen)
     files = [pq.ParquetFile(path) for path in document_files(documents)]
     row_groups = [
         _RowGroup(str(path), index)
@@ -132,20 +111,26 @@ def filter_documents(
     changed = raw_bytes = kept_bytes = 0
     with (
         DocumentWriter(out) as kept_writer,
-        TableWriter(out / "signals-00000.parquet", signals_schema(requested_signals(rules))) as signal_writer,
+        TableWriter(out / "signals-00000.parquet", signals_schema(prepared.signals)) as signal_writer,
         TableWriter(out / "decisions.parquet", DECISIONS) as decision_writer,
         TableWriter(out / "signatures.parquet", SIGNATURES) as signature_writer,
+        TableWriter(out / "minhash.parquet", minhash_schema(settings.near_duplicates)) as minhash_writer,
+        TableWriter(out / "contamination.parquet", CONTAMINATION) as contamination_writer,
+        HashWriter(out, settings=settings.repeated_text) as hash_writer,
     ):
-        for part in map_in_order(partial(_filter_row_group, settings=settings), row_groups, workers=workers):
+        for part in map_in_order(partial(_filter_row_group, settings=chosen), row_groups, workers=workers):
             kept_writer.write(part.documents)
             signal_writer.write(part.signals)
             decision_writer.write(part.decisions)
             signature_writer.write(part.signatures)
+            minhash_writer.write(part.minhash)
+            contamination_writer.write(part.contamination)
+            hash_writer.write(part.hashes)
             changed += part.changed
             raw_bytes += pc.sum(part.decisions["raw_bytes"], min_count=0).as_py()
             kept_bytes += pc.sum(part.decisions.filter(part.decisions["kept"])["clean_bytes"], min_count=0).as_py()
             dropped.update(filter(None, part.decisions["rule"].to_pylist()))
-        for unreadable in _unreadable(documents / "skipped.parquet", dump):
+        for unreadable in _unreadable(documents / "skipped.parquet", dump, source):
             decision_writer.write(unreadable)
             dropped[UNREADABLE] += unreadable.num_rows
     return FilterReport(
@@ -158,14 +143,13 @@ def filter_documents(
     )
 
 
-def _filter_row_group(row_group: _RowGroup, *, settings: FilterSettings) -> _Part:
+def _filter_row_group(row_group: _RowGroup, *, settings: str) -> CleanedBatch:
     table = pq.ParquetFile(row_group.path).read_row_group(row_group.index)
-    parts = [_filter_batch(batch, settings) for batch in _batches(table)]
-    return _Part(
-        documents=pa.concat_tables([part.documents for part in parts]),
-        signals=pa.concat_tables([part.signals for part in parts]),
-        decisions=pa.concat_tables([part.decisions for part in parts]),
-        signatures=pa.concat_tables([part.signatures for part in parts]),
+    parts = [cleaner(settings).clean(batch) for batch in _batches(table)]
+    tables = ("documents", "signals", "decisions", "signatures", "minhash", "contamination")
+    return CleanedBatch(
+        **{name: pa.concat_tables([getattr(part, name) for part in parts]) for name in tables},
+        hashes=join_hashes([part.hashes for part in parts]),
         changed=sum(part.changed for part in parts),
     )
 
@@ -182,39 +166,7 @@ def _batches(table: pa.Table) -> Iterator[pa.Table]:
         begin = end
 
 
-def _filter_batch(documents: pa.Table, settings: FilterSettings) -> _Part:
-    rules = choose_rules(settings.rules)
-    raw, languages, doc_ids = (single_array(documents[name]) for name in ("text", "language", "doc_id"))
-    texts = normalise_batch(raw, blank_lines=settings.blank_lines)
-    if settings.segment_words or settings.strip_punctuation:
-        texts = preprocess(texts, languages, segment=settings.segment_words, strip=settings.strip_punctuation)
-        texts = normalise_batch(texts, blank_lines=settings.blank_lines)
-    measured = measure(doc_ids, texts, languages, requested=requested_signals(rules))
-    decided = decide(measured, languages, rules)
-    kept = pc.is_null(decided.rule)
-    decisions = {
-        **{name: documents[name] for name in ("doc_id", "dump", "path", "byte_start", "byte_end", "language")},
-        "kept": kept,
-        "rule": decided.rule,
-        "value": decided.value,
-        "threshold": decided.threshold,
-        "detail": pa.nulls(len(texts), pa.string()),
-        "characters": measured["characters"],
-        "raw_bytes": pc.binary_length(raw),
-        "clean_bytes": measured["bytes"],
-    }
-    cleaned = documents.set_column(documents.schema.get_field_index("text"), documents.schema.field("text"), texts)
-    passing = texts.filter(kept)
-    return _Part(
-        documents=cleaned.filter(kept),
-        signals=measured,
-        decisions=pa.table(decisions).cast(DECISIONS),
-        signatures=pa.table([doc_ids.filter(kept), signatures(passing)], schema=SIGNATURES),
-        changed=pc.not_equal(raw, texts).true_count,
-    )
-
-
-def _unreadable(path: Path, dump: str) -> Iterator[pa.Table]:
+def _unreadable(path: Path, dump: str, source: str) -> Iterator[pa.Table]:
     """Decisions on the rows that were skipped at reading, identified by the hash of the place they stand at."""
     if not path.exists():
         return
@@ -224,6 +176,7 @@ def _unreadable(path: Path, dump: str) -> Iterator[pa.Table]:
             {
                 "doc_id": _place_id(dump, row["path"], row["line"], row["byte_start"]),
                 "dump": dump,
+                "source": source,
                 "path": row["path"],
                 "byte_start": row["byte_start"],
                 "kept": False,

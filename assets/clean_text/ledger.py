@@ -1,4 +1,4 @@
-"""The last step of cleaning: duplicates leave, and every input document gets its row in the ledger.
+"""The last step of cleaning: copies leave, repeated text is cut, and every input document gets its row in the ledger.
 
 Written into the output folder:
 
@@ -11,8 +11,10 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -20,14 +22,27 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assets.clean_text.arrays import single_array
+from assets.clean_text.cleaning import DECISIONS
 from assets.clean_text.errors import CleanTextError
-from assets.clean_text.filtering import DECISIONS
-from assets.clean_text.rules import EXACT_DUPLICATE
+from assets.clean_text.line_rules import EDIT
+from assets.clean_text.repeated_text.cut_reader import CutReader
+from assets.clean_text.repeated_text.cuts import apply_cuts
+from assets.clean_text.rules import EXACT_DUPLICATE, NEAR_DUPLICATE, NOTHING_LEFT
 from assets.clean_text.tables import TableWriter, document_files
 from assets.raw_text.documents import DocumentWriter
 
-LEDGER: pa.Schema = DECISIONS.append(pa.field("duplicate_of", pa.string()))
-"""``DECISIONS`` with the doc_id of the surviving copy where the rule is ``exact_duplicate``, null elsewhere."""
+_ADDED: list[pa.Field[Any]] = [pa.field("duplicate_of", pa.string()), pa.field("similarity", pa.float64())]
+LEDGER: pa.Schema = pa.schema([*DECISIONS, *_ADDED])
+"""``DECISIONS`` with the doc_id of the surviving copy where the rule is ``exact_duplicate`` or ``near_duplicate``, and for
+the latter the share of common shingles; null elsewhere. ``edits`` also tells what was cut as repeated text."""
+
+_CUT_COLUMNS: list[pa.Field[Any]] = [
+    pa.field("doc_id", pa.string()),
+    pa.field("cuts", pa.list_(EDIT)),
+    pa.field("characters", pa.int64()),
+    pa.field("clean_bytes", pa.int64()),
+]
+_CUT: pa.Schema = pa.schema(_CUT_COLUMNS)
 
 _BATCH_ROWS = 1 << 16
 _BATCH_DOCUMENTS = 1 << 12
@@ -52,36 +67,50 @@ class CleanTextReport:
     characters: int
 
 
-def finish_documents(filtered: Path, duplicates: Path, out: Path, *, memory_limit: str = "512MB") -> CleanTextReport:
-    """Take the duplicates out of a dump's filtered documents and write its ledger.
+def finish_documents(
+    filtered: Path, duplicates: Path, out: Path, *, dump: str, memory_limit: str = "512MB"
+) -> CleanTextReport:
+    """Take the copies and the repeated text out of a dump's filtered documents and write its ledger.
 
     Args:
         filtered: Folder that ``filter_documents`` wrote.
-        duplicates: The dump's ``duplicates-<dump>.parquet``.
+        duplicates: Folder with ``duplicates-<dump>.parquet``, ``near-duplicates-<dump>.parquet`` and
+            ``cuts-<dump>.parquet``.
         out: Empty folder; see the module's description.
-        memory_limit: Of DuckDB, which joins decisions and duplicates.
+        dump: The dump's name.
+        memory_limit: Of DuckDB, which joins decisions and copies.
 
     Raises:
         CleanTextError: If a file is missing, or decisions and documents do not belong together.
     """
-    for path in (filtered / "decisions.parquet", duplicates):
+    exact, near, cuts = (duplicates / f"{name}-{dump}.parquet" for name in ("duplicates", "near-duplicates", "cuts"))
+    for path in (filtered / "decisions.parquet", filtered / "signatures.parquet", exact, near, cuts):
         if not path.is_file():
             raise CleanTextError(f"{path} is missing; run the stage that writes it again")
-    dropped: Counter[str] = Counter()
-    size = characters = kept = 0
-    with TableWriter(out / "ledger.parquet", LEDGER) as writer:
-        for rows in _ledger_rows(filtered / "decisions.parquet", duplicates, out, memory_limit):
-            writer.write(rows)
-            staying = rows.filter(rows["kept"])
-            kept += staying.num_rows
-            size += pc.sum(staying["clean_bytes"], min_count=0).as_py()
-            characters += pc.sum(staying["characters"], min_count=0).as_py()
-            dropped.update(filter(None, rows["rule"].to_pylist()))
-    written = _write_documents(filtered, out)
-    if written != kept:
-        raise CleanTextError(
-            f"{filtered}: {kept} documents should stay, but {written} were found; run the filter stage again"
-        )
+    with (
+        tempfile.TemporaryDirectory(prefix=".ledger-", dir=out) as scratch,
+        duckdb.connect(config={"memory_limit": memory_limit, "threads": 2, "temp_directory": scratch}) as connection,
+    ):
+        connection.execute("SET enable_progress_bar = false")
+        for name, path in (("exact", exact), ("near", near)):
+            connection.read_parquet(str(path)).create_view(name)
+        what_was_cut = Path(scratch) / "cut.parquet"
+        written = _write_documents(connection, filtered, cuts, out, what_was_cut)
+        connection.read_parquet(str(what_was_cut)).create_view("cut")
+        dropped: Counter[str] = Counter()
+        size = characters = kept = 0
+        with TableWriter(out / "ledger.parquet", LEDGER) as writer:
+            for rows in _ledger_rows(connection, filtered / "decisions.parquet"):
+                writer.write(rows)
+                staying = rows.filter(rows["kept"])
+                kept += staying.num_rows
+                size += pc.sum(staying["clean_bytes"], min_count=0).as_py()
+                characters += pc.sum(staying["characters"], min_count=0).as_py()
+                dropped.update(filter(None, rows["rule"].to_pylist()))
+        if written != kept:
+            raise CleanTextError(
+                f"{filtered}: {kept} documents should stay, but {written} were found; run the filter stage again"
+            )
     return CleanTextReport(
         documents=writer.rows,
         kept=kept,
@@ -91,56 +120,108 @@ def finish_documents(filtered: Path, duplicates: Path, out: Path, *, memory_limi
     )
 
 
-def _ledger_rows(decisions: Path, duplicates: Path, scratch: Path, memory_limit: str) -> Iterator[pa.Table]:
-    """The decisions in their order, overruled where the document is a copy."""
-    names = [name for name in DECISIONS.names if name not in ("kept", "rule")]
-    columns = ", ".join(f"decisions.{name}" for name in names)
-    with (
-        tempfile.TemporaryDirectory(prefix=".ledger-", dir=scratch) as temporary,
-        duckdb.connect(config={"memory_limit": memory_limit, "threads": 2, "temp_directory": temporary}) as connection,
-    ):
-        rows = connection.sql(
-            f"SELECT {columns}, decisions.kept AND copies.doc_id IS NULL AS kept, "
-            "CASE WHEN decisions.kept AND copies.doc_id IS NOT NULL THEN ? ELSE decisions.rule END AS rule, "
-            "CASE WHEN decisions.kept THEN copies.duplicate_of END AS duplicate_of "
-            "FROM read_parquet(?, file_row_number = true) AS decisions "
-            "LEFT JOIN read_parquet(?) AS copies USING (doc_id) "
-            "ORDER BY decisions.file_row_number",
-            params=[EXACT_DUPLICATE, str(decisions), str(duplicates)],
-        )
-        for batch in rows.to_arrow_reader(_BATCH_ROWS):
-            yield pa.Table.from_batches([batch])
+def _ledger_rows(connection: duckdb.DuckDBPyConnection, decisions: Path) -> Iterator[pa.Table]:
+    """The decisions in their order, overruled where the document is a copy or nothing of it is left."""
+    overruled = ("kept", "rule", "edits", "characters", "clean_bytes")
+    columns = ", ".join(f"decisions.{name}" for name in DECISIONS.names if name not in overruled)
+    rows = connection.sql(
+        f"""
+        SELECT {columns},
+            coalesce(cut.characters, decisions.characters) AS characters,
+            coalesce(cut.clean_bytes, decisions.clean_bytes) AS clean_bytes,
+            CASE WHEN cut.cuts IS NULL THEN decisions.edits ELSE list_concat(decisions.edits, cut.cuts) END AS edits,
+            CASE WHEN NOT decisions.kept THEN decisions.rule
+                WHEN exact.doc_id IS NOT NULL THEN '{EXACT_DUPLICATE}'
+                WHEN near.doc_id IS NOT NULL THEN '{NEAR_DUPLICATE}'
+                WHEN cut.clean_bytes = 0 THEN '{NOTHING_LEFT}' END AS rule,
+            decisions.kept AND exact.doc_id IS NULL AND near.doc_id IS NULL AND coalesce(cut.clean_bytes, 1) > 0 AS kept,
+            CASE WHEN decisions.kept THEN coalesce(exact.duplicate_of, near.duplicate_of) END AS duplicate_of,
+            CASE WHEN decisions.kept AND exact.doc_id IS NULL THEN near.similarity END AS similarity
+        FROM read_parquet(?, file_row_number = true) AS decisions
+        LEFT JOIN exact USING (doc_id) LEFT JOIN near USING (doc_id) LEFT JOIN cut USING (doc_id)
+        ORDER BY decisions.file_row_number
+        """,
+        params=[str(decisions)],
+    )
+    for batch in rows.to_arrow_reader(_BATCH_ROWS):
+        yield pa.Table.from_batches([batch])
 
 
-def _write_documents(filtered: Path, out: Path) -> int:
-    """Write the documents that the ledger keeps, walking through both side by side; returns how many."""
+def _write_documents(
+    connection: duckdb.DuckDBPyConnection, filtered: Path, cuts: Path, out: Path, what_was_cut: Path
+) -> int:
+    """Write the documents that stay, without repeated text; returns how many. ``what_was_cut`` tells of the rest."""
     written = 0
-    passing = _Rows(out / "ledger.parquet")
-    with DocumentWriter(out) as writer:
+    order = connection.sql(
+        "SELECT doc_id, exact.doc_id IS NULL AND near.doc_id IS NULL AS stays "
+        "FROM read_parquet(?, file_row_number = true) AS passed "
+        "LEFT JOIN exact USING (doc_id) LEFT JOIN near USING (doc_id) ORDER BY passed.file_row_number",
+        params=[str(filtered / "signatures.parquet")],
+    )
+    with ExitStack() as stack:
+        passing = _Rows(order.to_arrow_reader(_BATCH_ROWS))
+        reader = stack.enter_context(CutReader(cuts, filtered)) if pq.read_metadata(cuts).num_rows else None
+        writer = stack.enter_context(DocumentWriter(out))
+        log = stack.enter_context(TableWriter(what_was_cut, _CUT))
         for path in document_files(filtered):
             for batch in pq.ParquetFile(path).iter_batches(_BATCH_DOCUMENTS):
-                doc_ids, kept = passing.take(batch.num_rows)
+                doc_ids, stays = passing.take(batch.num_rows)
                 if doc_ids != batch.column("doc_id"):
                     raise CleanTextError(
-                        f"{path} and the decisions beside it name different documents; run the filter again"
+                        f"{path} and the signatures beside it name different documents; run the filter again"
                     )
-                staying = batch.filter(kept)
+                table = pa.Table.from_batches([batch])
+                if reader is not None:
+                    table, cut, left = _without_cuts(table, reader.take(batch.num_rows))
+                    log.write(cut)
+                    stays = pc.and_(stays, left)
+                staying = table.filter(stays)
                 written += staying.num_rows
-                writer.write(pa.Table.from_batches([staying]))
+                writer.write(staying)
     return written
 
 
-class _Rows:
-    """Reads, a few at a time, the ledger's rows that passed the rules: doc_id and whether they are kept."""
+def _without_cuts(documents: pa.Table, cuts: pa.Table) -> tuple[pa.Table, pa.Table, pa.BooleanArray]:
+    """The documents without their cuts, what was cut of which (schema ``_CUT``), and where something is left."""
+    before, doc_ids = single_array(documents["text"]), single_array(documents["doc_id"])
+    texts, _ = apply_cuts(before, doc_ids, cuts)
+    place = documents.schema.get_field_index("text")
+    left = pc.greater(pc.binary_length(texts), 0)
+    cleaned = documents.set_column(place, documents.schema.field("text"), texts)
+    sizes = pc.subtract(cuts["byte_end"], cuts["byte_start"])
+    by_kind = (
+        cuts.select(["doc_id", "kind"])
+        .append_column("bytes", sizes)
+        .group_by(["doc_id", "kind"], use_threads=False)
+        .aggregate([([], "count_all"), ("bytes", "sum")])
+    )
+    by_document: dict[str, list[dict[str, Any]]] = {}
+    for row in by_kind.to_pylist():
+        edit = {"rule": row["kind"], "count": row["count_all"], "bytes": row["bytes_sum"]}
+        by_document.setdefault(row["doc_id"], []).append(edit)
+    touched = pc.is_in(doc_ids, pa.array(list(by_document), pa.string()))
+    names = doc_ids.filter(touched)
+    cut = pa.table(
+        [
+            names,
+            pa.array([by_document[name] for name in names.to_pylist()], _CUT.field("cuts").type),
+            pc.cast(pc.utf8_length(texts.filter(touched)), pa.int64()),
+            pc.cast(pc.binary_length(texts.filter(touched)), pa.int64()),
+        ],
+        schema=_CUT,
+    )
+    return cleaned, cut, left
 
-    def __init__(self, ledger: Path) -> None:
-        self._batches = pq.ParquetFile(ledger).iter_batches(columns=["doc_id", "kept", "rule"])
-        self._ready = pa.table({"doc_id": pa.array([], pa.string()), "kept": pa.array([], pa.bool_())})
+
+class _Rows:
+    """Takes, some at a time, the documents in their order: doc_id and whether no copy of it stays elsewhere."""
+
+    def __init__(self, batches: pa.RecordBatchReader) -> None:
+        self._batches = iter(batches)
+        self._ready = pa.table({"doc_id": pa.array([], pa.string()), "stays": pa.array([], pa.bool_())})
 
     def take(self, count: int) -> tuple[pa.StringArray, pa.BooleanArray]:
         while self._ready.num_rows < count and (batch := next(self._batches, None)) is not None:
-            rows = pa.Table.from_batches([batch])
-            passed = pc.or_(rows["kept"], pc.is_in(rows["rule"], pa.array([EXACT_DUPLICATE])))
-            self._ready = pa.concat_tables([self._ready, rows.filter(passed).select(["doc_id", "kept"])])
+            self._ready = pa.concat_tables([self._ready, pa.Table.from_batches([batch])])
         taken, self._ready = self._ready.slice(0, count).combine_chunks(), self._ready.slice(count)
-        return single_array(taken["doc_id"]), single_array(taken["kept"])
+        return single_array(taken["doc_id"]), single_array(taken["stays"])

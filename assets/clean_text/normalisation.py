@@ -17,8 +17,9 @@ In this order, until nothing changes:
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import ftfy
 import numpy as np
@@ -39,10 +40,8 @@ _LINE_END_CLASS = r"\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029"
 _JOINER_CLASS = r"\u200c\u200d"
 _TAG_CLASS = r"\U000e0000-\U000e007f"
 
-_LINE_END = regex.compile(r"\r\n?|[\x0b\x0c\x1c-\x1e\x85\u2028]")
-_REMOVED = regex.compile(rf"[{_REMOVED_CLASS}]+|(?<!\U0001f3f4[{_TAG_CLASS}]*)[{_TAG_CLASS}]+")
+_STRAY_TAG = regex.compile(rf"(?<!\U0001f3f4[{_TAG_CLASS}]*)[{_TAG_CLASS}]+")
 _IDLE_JOINER = regex.compile(rf"(?<![^\x00-\x7f\s\p{{Han}}{_JOINER_CLASS}])[{_JOINER_CLASS}]+")
-_SPACE = regex.compile(rf"[{_SPACES_CLASS}]")
 
 # Every match of ftfy's own test for mojibake holds one of these characters; without one, ``fix_encoding`` returns its
 # input. ftfy's remaining categories (dashes, quotes, Greek and Cyrillic letters) are everywhere in healthy text.
@@ -50,16 +49,18 @@ _MOJIBAKE_CLASS = "".join(
     MOJIBAKE_CATEGORIES[name]
     for name in ("c1", "bad", "law", "currency", "numeric", "kaomoji", "upper_accented", "lower_accented", "box")
 ) + ("ВГРСЂў" + "ΒΓΞΟ")
-SUSPICIOUS = regex.compile(rf"[{_MOJIBAKE_CLASS}]")
+SUSPICIOUS = re.compile(rf"[{_MOJIBAKE_CLASS}]")
 
-_NEEDS_REPAIR = "[{}]".format(
+
+def _re2(characters: str) -> str:
+    """A class of characters as RE2 writes it, with code points as \\x{...}."""
+    escaped = characters.encode("ascii", "backslashreplace").decode()
+    return "[" + regex.sub(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))", r"\\x{\1\2\3}", escaped) + "]"
+
+
+_NEEDS_REPAIR = _re2(
     "".join((_REMOVED_CLASS, _SPACES_CLASS, _LINE_END_CLASS, _JOINER_CLASS, _TAG_CLASS, _MOJIBAKE_CLASS))
-    .encode("ascii", "backslashreplace")
-    .decode()
 )
-# RE2 writes code points as \x{...}.
-_NEEDS_REPAIR = regex.sub(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))", r"\\x{\1\2\3}", _NEEDS_REPAIR)
-
 _MOST_ROUNDS = 8
 
 
@@ -81,7 +82,7 @@ def normalise_batch(texts: pa.StringArray, *, blank_lines: int = 1) -> pa.String
         if not len(suspicious):
             break
         before = result.take(suspicious)
-        after = _tidy(string_array([_repair(text) for text in strings(before)]), blank_lines)
+        after = _tidy(_repair(before), blank_lines)
         changed = pc.not_equal(before, after).to_numpy(zero_copy_only=False)
         result = _replace(result, suspicious[changed], after.filter(pa.array(changed)))
         suspicious = suspicious[changed]
@@ -97,14 +98,25 @@ def repair_mojibake(text: str) -> str:
     )
 
 
-def _repair(text: str) -> str:
-    text = repair_mojibake(text)
-    text = _LINE_END.sub("\n", text).replace("\u2029", "\n\n")
-    text = unicodedata.normalize("NFC", text)
-    text = _REMOVED.sub("", text)
-    text = _IDLE_JOINER.sub("", text)
-    text = _SPACE.sub(" ", text)
-    return unicodedata.normalize("NFC", text)
+def _repair(texts: pa.StringArray) -> pa.StringArray:
+    texts = _each(texts, _re2(_MOJIBAKE_CLASS), repair_mojibake)
+    for pattern, replacement in (
+        (r"\r\n?|" + _re2(_LINE_END_CLASS.replace(r"\r", "").replace(r"\u2029", "")), "\n"),
+        (r"\x{2029}", "\n\n"),
+    ):
+        texts = pc.replace_substring_regex(texts, pattern=pattern, replacement=replacement)
+    texts = pc.replace_substring_regex(_compose(texts), pattern=_re2(_REMOVED_CLASS) + "+", replacement="")
+    texts = _each(texts, _re2(_TAG_CLASS), lambda text: _STRAY_TAG.sub("", text))
+    texts = _each(texts, _re2(_JOINER_CLASS), lambda text: _IDLE_JOINER.sub("", text))
+    return _compose(pc.replace_substring_regex(texts, pattern=_re2(_SPACES_CLASS), replacement=" "))
+
+
+def _each(texts: pa.StringArray, pattern: str, change: Callable[[str], str]) -> pa.StringArray:
+    """The texts, those that match changed one by one."""
+    rows = np.flatnonzero(pc.match_substring_regex(texts, pattern).to_numpy(zero_copy_only=False))
+    if not len(rows):
+        return texts
+    return _replace(texts, rows, string_array([change(text) for text in strings(texts.take(pa.array(rows)))]))
 
 
 def _compose(texts: pa.StringArray) -> pa.StringArray:

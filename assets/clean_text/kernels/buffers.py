@@ -21,6 +21,7 @@ def utf8(texts: pa.StringArray | pa.LargeStringArray) -> tuple[Array, Array]:
     _, offsets, data = texts.buffers()
     if offsets is None or not len(texts):
         return np.zeros(0, np.uint8), np.zeros(len(texts) + 1, np.int64)
+    # Read-only whatever they come from: a loop is compiled once for each kind of array.
     ends = np.frombuffer(offsets, np.int64 if wide else np.int32)[texts.offset : texts.offset + len(texts) + 1]
     content = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(0, np.uint8)
     return content, ends.astype(np.int64)

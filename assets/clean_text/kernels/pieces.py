@@ -114,7 +114,7 @@ def cut(data: Array, offsets: Array, bits: Array, special: tuple[Array, Array], 
     codes = np.empty(longest, np.uint32)
     places = [np.empty(longest, np.int32) for _ in range(3)]
     count = _cut(data, offsets, bits, *special, separated, starts, hashes, lengths, flags, sentences, codes, *places)
-    return Pieces(starts, hashes[:count].copy(), lengths[:count].copy(), flags[:count].copy(), sentences)
+    return Pieces(starts, hashes[:count], lengths[:count], flags[:count], sentences)
 
 
 @numba.njit(cache=True, nogil=True, _nrt=False)

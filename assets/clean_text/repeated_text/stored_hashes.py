@@ -6,7 +6,7 @@ Each is written only where its setting is on, and names in its metadata the sett
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +54,18 @@ def hash_texts(texts: pa.StringArray, *, settings: HashSettings) -> TextHashes:
     if settings.passages:
         tables["windows"] = hash_windows(texts, words=settings.passage_words)
     return TextHashes(len(texts), tables)
+
+
+def join_hashes(parts: Sequence[TextHashes]) -> TextHashes:
+    """The hashes of consecutive documents that were hashed in parts."""
+    tables: dict[str, list[pa.Table]] = {}
+    documents = 0
+    for part in parts:
+        for name, table in part.tables.items():
+            rows = pc.add(table["row"], pa.scalar(documents, pa.int64()))
+            tables.setdefault(name, []).append(table.set_column(0, "row", rows))
+        documents += part.documents
+    return TextHashes(documents, {name: pa.concat_tables(found) for name, found in tables.items()})
 
 
 class HashWriter:

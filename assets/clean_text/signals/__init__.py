@@ -1,4 +1,4 @@
-"""Signals: what is measured of a document, a module a family. The order of these imports is the order of the columns."""
+"""Signals: what is measured of a document, a module a family. The order of imports is that of the columns."""
 
 from assets.clean_text.signals import (  # noqa: F401, I001
     lengths,
@@ -8,6 +8,9 @@ from assets.clean_text.signals import (  # noqa: F401, I001
     repetition,
     statistics,
     content,
+    language,
+    web,
+    learned,
 )
 from assets.clean_text.signals.batch import TextBatch
 from assets.clean_text.signals.registry import (

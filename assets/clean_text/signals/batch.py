@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +20,9 @@ from assets.clean_text.kernels.ngrams import repeated_characters
 from assets.clean_text.kernels.pieces import SEPARATOR, Pieces, cut
 from assets.clean_text.kernels.unicode_tables import character_bits
 from assets.clean_text.kernels.word_statistics import WordStatistics, word_statistics
+from assets.clean_text.language import Languages, identify
 from assets.clean_text.stop_words import STOP_WORDS
+from assets.clean_text.urls import url_features
 
 ENGLISH, CHINESE, ANY = "english", "rjieba", "spaces"
 """Names of the splitters: spaCy's rules for English, jieba's dictionary and model, spaCy's rules for any language."""
@@ -32,6 +36,24 @@ def splitter(language: str | None) -> str:
     return {"en": ENGLISH, "zh": CHINESE, "yue": CHINESE}.get(base, ANY)
 
 
+class Scorer(Protocol):
+    """A model that gives each text a number."""
+
+    def score(self, texts: pa.StringArray) -> Array:
+        """float64 (n,)."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """Models of the user's that signals ask; None where the settings name none."""
+
+    quality: Scorer | None = None
+    perplexity: Scorer | None = None
+
+
+NO_MODELS = Models()
+
+
 class TextBatch:
     """n documents, for signals to measure.
 
@@ -39,12 +61,20 @@ class TextBatch:
         texts: ``pa.StringArray`` (n,), no nulls.
         languages: ``pa.StringArray`` (n,), declared language codes.
         urls: ``pa.StringArray`` (n,), null where a document has none.
+        models: Models of the user's.
     """
 
-    def __init__(self, texts: pa.StringArray, languages: pa.StringArray, urls: pa.StringArray | None = None) -> None:
+    def __init__(
+        self,
+        texts: pa.StringArray,
+        languages: pa.StringArray,
+        urls: pa.StringArray | None = None,
+        models: Models = NO_MODELS,
+    ) -> None:
         self.texts = texts
         self.languages = languages
         self.urls = urls if urls is not None else pa.nulls(len(texts), pa.string())
+        self.models = models
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -92,6 +122,16 @@ class TextBatch:
         for language, rows, pieces in self.pieces:
             result[:, rows] = word_statistics(pieces, STOP_WORDS.get(language, ()))
         return WordStatistics(*result)
+
+    @cached_property
+    def identified(self) -> Languages:
+        """Languages found, and how sure that is."""
+        return identify(self.texts)
+
+    @cached_property
+    def url_features(self) -> pa.Table:
+        """n rows of ``urls.URL_FEATURES``."""
+        return url_features(self.urls)
 
     @cached_property
     def sentences(self) -> Array:

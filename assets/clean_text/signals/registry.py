@@ -1,8 +1,8 @@
 """The register of signals: a function becomes a column by ``@signal``.
 
-A signal takes a ``TextBatch`` of n documents and returns n values. Its name is the column's in ``signals-*.parquet``, its
-docstring what the column means, its ``example`` a text and the value it must have, which a test measures. It decides
-nothing: rules do, and can again over the stored columns.
+A signal takes a ``TextBatch`` of n documents and returns n values. Its name is the column's in ``signals-*.parquet``,
+its docstring what the column means, its ``example`` a text and the value it must have, which a test measures. It
+decides nothing: rules do, and can again over the stored columns.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Signal:
         compute: From a batch of n documents to n values, as NumPy or Arrow array.
         on_request: Costly: computed only where a rule or a setting asks for it.
         language: Language code of the example.
-        example: A text and the value it has.
+        example: A text and the value it has; None where that depends on a model.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Signal:
     compute: Compute
     on_request: bool
     language: str
-    example: tuple[str, Any]
+    example: tuple[str, Any] | None
 
 
 SIGNALS: dict[str, Signal] = {}
@@ -51,7 +51,7 @@ SIGNALS: dict[str, Signal] = {}
 
 
 def signal(
-    type: pa.DataType, *, example: tuple[str, Any], language: str = "en", on_request: bool = False
+    type: pa.DataType, *, example: tuple[str, Any] | None = None, language: str = "en", on_request: bool = False
 ) -> Callable[[Compute], Compute]:
     """Make a function of a ``TextBatch`` a signal.
 

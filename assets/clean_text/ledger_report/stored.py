@@ -1,0 +1,119 @@
+"""The stored outputs of cleaned dumps, opened together for questions in SQL."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+
+from assets.clean_text.errors import CleanTextError
+from assets.clean_text.policy import DEFAULT, Policy, load_policy
+
+LEDGER_FILE = "ledger.parquet"
+SIGNALS_FILE = "signals-00000.parquet"
+
+COLUMNS = (
+    *("doc_id", "dump", "source", "path", "byte_start", "byte_end", "language", "kept", "rule", "value", "threshold"),
+    *("failures", "edits", "detail", "characters", "raw_bytes", "clean_bytes", "duplicate_of", "similarity"),
+)
+"""Columns of the ledger that its readers ask for."""
+
+
+@dataclass(frozen=True)
+class StoredDump:
+    """Where the outputs of one dump lie.
+
+    Attributes:
+        name: The dump's name.
+        clean: Folder of the stage ``clean_text``, with the ledger.
+        filtered: Folder of the stage ``filtered_text`` it was made from, with the signals; None if it is gone.
+        raw: Folder of the stage ``raw_text`` that was made from, with the texts as read; None if it is gone.
+        policy: The policy by which the dump was filtered; None if ``filtered`` is None.
+    """
+
+    name: str
+    clean: Path
+    filtered: Path | None = None
+    raw: Path | None = None
+    policy: Policy | None = None
+
+
+def policy_of_run(settings: Mapping[str, Any]) -> Policy:
+    """The policy that a dump was filtered by.
+
+    Args:
+        settings: Of the manifest of ``filtered_text``: ``policy`` is a preset's name, a file's path or the whole
+            policy as a mapping; ``rules`` its changed thresholds.
+
+    Raises:
+        CleanTextError: If the policy was named by a file that is gone or wrong.
+        SettingsError: If a mapping is no policy.
+    """
+    given = settings.get("policy", DEFAULT)
+    whole = settings.get("resolved_policy", given)
+    if isinstance(whole, Mapping):
+        return Policy.parse(whole, origin="the policy in the manifest of filtered_text")
+    return load_policy(given).changed(settings.get("rules", {}))
+
+
+@contextmanager
+def open_ledgers(
+    dumps: Sequence[StoredDump], *, language: str | None = None, memory_limit: str = "512MB"
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a connection with the view ``ledger``: all rows of these dumps, with the columns ``COLUMNS``.
+
+    Rows without a language, which could not be read, have that of their dump where it has only one.
+
+    Args:
+        dumps: At least one.
+        language: Only rows in this language; "zh" is "zh-Hant" too.
+        memory_limit: Of DuckDB; what is beyond goes to disk, and is removed at the end.
+
+    Raises:
+        CleanTextError: If a ledger is missing or of an earlier version.
+    """
+    ledgers = [dump.clean / LEDGER_FILE for dump in dumps]
+    for path in ledgers:
+        _check_columns(path)
+    with (
+        tempfile.TemporaryDirectory(prefix="corpusline-ledger-") as scratch,
+        duckdb.connect(config={"memory_limit": memory_limit, "temp_directory": scratch}) as connection,
+    ):
+        # A view takes no parameters, so the names are written into it.
+        rows = f"read_parquet([{', '.join(quoted(str(path)) for path in ledgers)}])"
+        only = connection.execute(
+            f"SELECT dump, min(language) FROM {rows} GROUP BY dump HAVING min(language) = max(language)"
+        ).fetchall()
+        default = "".join(f" WHEN {quoted(dump)} THEN {quoted(code)}" for dump, code in only)
+        of_dump = f"CASE dump{default} END" if default else "NULL"
+        chosen = "true"
+        if language:
+            chosen = f"(language = {quoted(language)} OR starts_with(language, {quoted(f'{language}-')}))"
+        connection.execute(
+            f"CREATE TEMP VIEW ledger AS SELECT * FROM (SELECT {', '.join(COLUMNS)} FROM {rows}) WHERE {chosen}"
+            if not default
+            else "CREATE TEMP VIEW ledger AS SELECT * FROM (SELECT * REPLACE (coalesce(language, CASE dump"
+        )
+        yield connection
+
+
+def quoted(value: str) -> str:
+    """A text as SQL has it."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _check_columns(path: Path) -> None:
+    if not path.is_file():
+        raise CleanTextError(f"{path} is missing; materialize clean_text again")
+    missing = [name for name in COLUMNS if name not in pq.read_schema(path).names]
+    if missing:
+        raise CleanTextError(
+            f"{path} has no column '{missing[0]}': an earlier version wrote it; materialize filtered_text, duplicates "
+            "and clean_text again"
+        )
