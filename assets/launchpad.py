@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import dagster as dg
@@ -41,7 +42,9 @@ def _field(name: str, field: FieldInfo) -> dg.Field:
     if required:
         return dg.Field(kind, is_required=True, description=description)
     if isinstance(default, Settings):
-        default = default.model_dump()
+        default = default.model_dump(mode="json")
+    if isinstance(default, tuple):
+        default = list(default)
     return dg.Field(kind, is_required=False, default_value=default, description=description)
 
 
@@ -49,6 +52,8 @@ def _config_type(name: str, annotation: Any) -> Any:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if annotation in (int, float, bool, str):
         return annotation
+    if annotation is Path:
+        return str
     if origin is Literal:
         if all(isinstance(value, int) for value in arguments):
             return int  # Dagster's enumerations hold strings only; the settings class checks the value.

@@ -7,11 +7,12 @@ from typing import Any
 import dagster as dg
 
 from assets.clean_text.conservation import check_conservation
-from assets.clean_text.duplicates import find_duplicates
+from assets.clean_text.copies import find_copies, lost_shares
 from assets.clean_text.errors import CleanTextError
 from assets.clean_text.filtering import filter_documents
 from assets.clean_text.ledger import finish_documents
-from assets.clean_text.settings import FilterSettings
+from assets.clean_text.named_files import named_files
+from assets.clean_text.settings import DuplicateSettings, FilterSettings
 from assets.clean_text.summaries import dropped_examples, funnel
 from assets.home import outputs_folder
 from assets.launchpad import launchpad_schema
@@ -20,6 +21,8 @@ from assets.partitions import dumps, one_run_a_dump
 from training.artifact import Artifact, build_artifact
 
 GROUP = "clean_text"
+FILTER_VERSION, DUPLICATES_VERSION, CLEAN_VERSION = "2", "2", "2"
+FILES_OF_COPIES = 3
 EXAMPLE_CHARACTERS = 160
 
 
@@ -29,20 +32,27 @@ EXAMPLE_CHARACTERS = 160
     deps=["raw_text"],
     group_name=GROUP,
     kinds={"parquet", "arrow"},
-    code_version="1",
+    code_version=FILTER_VERSION,
     config_schema=launchpad_schema(FilterSettings),
-    description="Normalised documents that pass every rule, with the signals measured on all of them and a decision "
-    "on each.",
+    description="Normalised documents that pass every rule of the policy, with personal data masked, the signals measured "
+    "on all of them, a decision on each, and signatures by which copies are found.",
 )
 def filtered_text(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
-    """Normalise, measure, decide."""
+    """Normalise, edit, measure, decide, sign."""
     settings = FilterSettings.parse(context.op_config, origin="filtered_text")
+    named = named_files(settings)
 
     def build(dump: str) -> tuple[Artifact, Mapping[str, Any]]:
         raw = upstream(context, "raw_text", dump)
 
         def produce(folder: Path) -> dict[str, int]:
-            report = filter_documents(raw.folder, folder, dump=dump, settings=settings)
+            report = filter_documents(
+                raw.folder,
+                folder,
+                dump=dump,
+                settings=settings,
+                source=str(raw.manifest.settings.get("source") or dump),
+            )
             dropped = {f"dropped_{rule}": count for rule, count in report.dropped.items()}
             return {
                 "documents": report.documents,
@@ -56,9 +66,9 @@ def filtered_text(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Non
         artifact = build_artifact(
             outputs_folder("filtered_text", dump),
             kind="filtered_text",
-            inputs={"raw_text": raw.manifest.digest},
+            inputs={"raw_text": raw.manifest.digest, **named},
             settings={"dump": dump, **settings.model_dump(mode="json")},
-            code_version="1",
+            code_version=FILTER_VERSION,
             produce=produce,
         )
         return artifact, {"dagster/partition_row_count": artifact.manifest.counts["kept"]}
@@ -71,40 +81,63 @@ def filtered_text(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Non
     deps=["filtered_text"],
     group_name=GROUP,
     kinds={"parquet", "duckdb"},
-    code_version="1",
-    config_schema={
-        "memory_limit": dg.Field(
-            str, default_value="2GB", is_required=False, description="DuckDB's memory; what is beyond goes to disk."
+    code_version=DUPLICATES_VERSION,
+    config_schema=launchpad_schema(DuplicateSettings),
+    check_specs=[
+        dg.AssetCheckSpec(
+            "copies_within_bounds",
+            asset="duplicates",
+            description="No dump loses more of its documents as copies than the setting warn_share.",
         )
-    },
-    description="Which documents are exact copies, within and across dumps, and which copy stays: the one of the dump "
-    "that stands first in the catalogue. Works on signatures alone.",
+    ],
+    description="Which documents are copies, or nearly, within and across dumps, and which stays: the one of the dump that "
+    "stands first in the catalogue. Which repeated text goes, where that is wanted. Works on signatures; only texts whose "
+    "signatures agree are compared.",
 )
-def duplicates(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+def duplicates(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster: bare
     """Compare the signatures of every dump."""
+    settings = DuplicateSettings.parse(context.op_config, origin="duplicates")
     names = dumps.get_partition_keys()
     filtered = {dump: upstream(context, "filtered_text", dump) for dump in names}
 
     def produce(folder: Path) -> dict[str, int]:
-        report = find_duplicates(
+        return find_copies(
             {dump: artifact.folder for dump, artifact in filtered.items()},
             folder,
-            memory_limit=context.op_config["memory_limit"],
-        )
-        return {"documents": sum(report.documents.values()), "duplicates": sum(report.duplicates.values())} | {
-            f"duplicates_{dump}": count for dump, count in report.duplicates.items()
-        }
+            settings=settings,
+            signed=[artifact.manifest.settings["near_duplicates"] for artifact in filtered.values()],
+        ).counts
 
-    artifact = build_artifact(
-        outputs_folder("duplicates"),
-        kind="duplicates",
-        inputs={"filtered_text": [[dump, artifact.manifest.digest] for dump, artifact in filtered.items()]},
-        settings={},
-        code_version="1",
-        produce=produce,
-    )
+    try:
+        artifact = build_artifact(
+            outputs_folder("duplicates"),
+            kind="duplicates",
+            inputs={"filtered_text": [[dump, artifact.manifest.digest] for dump, artifact in filtered.items()]},
+            settings=settings.model_dump(mode="json", exclude={"memory_limit", "warn_share"}),
+            code_version=DUPLICATES_VERSION,
+            produce=produce,
+        )
+    except CleanTextError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
     context.log.info(f"{'unchanged, reused' if artifact.reused else 'written to'} {artifact.folder}")
-    return dg.MaterializeResult(metadata=artifact_metadata(artifact))
+    shares = lost_shares(artifact.manifest.counts, names)
+    large = {dump: share for dump, share in shares.items() if share > settings.warn_share}
+    return dg.MaterializeResult(
+        metadata=artifact_metadata(artifact),
+        check_results=[
+            dg.AssetCheckResult(
+                check_name="copies_within_bounds",
+                passed=not large,
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata={f"lost_share_{dump}": round(share, 4) for dump, share in shares.items()},
+                description="; ".join(
+                    f"{dump} loses {share:.0%} of its documents as copies, more than warn_share = "
+                    f"{settings.warn_share:.0%}: read some of them in the ledger"
+                    for dump, share in large.items()
+                ),
+            )
+        ],
+    )
 
 
 @dg.asset(
@@ -113,7 +146,7 @@ def duplicates(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
     deps=["raw_text", "filtered_text", "duplicates"],
     group_name=GROUP,
     kinds={"parquet", "duckdb"},
-    code_version="1",
+    code_version=CLEAN_VERSION,
     check_specs=[
         dg.AssetCheckSpec(
             "rows_conserved",
@@ -126,20 +159,21 @@ def duplicates(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
     "it, what was measured and the limit, or the copy that was kept instead.",
 )
 def clean_text(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster: bare
-    """Take the duplicates out and write the ledger."""
+    """Take the copies out and write the ledger."""
     copies = upstream(context, "duplicates")
     violations: list[str] = []
     totals = {"read": 0, "unreadable": 0, "kept": 0, "dropped": 0}
 
     def build(dump: str) -> tuple[Artifact, Mapping[str, Any]]:
         raw, filtered = upstream(context, "raw_text", dump), upstream(context, "filtered_text", dump)
-        listed = copies.folder / f"duplicates-{dump}.parquet"
-        entry = next((entry for entry in copies.manifest.files if entry.path == listed.name), None)
-        if entry is None:
+        lists = (f"{name}-{dump}.parquet" for name in ("duplicates", "near-duplicates", "cuts"))
+        hashes = {entry.path: entry.sha256 for entry in copies.manifest.files}
+        digests = {name: hashes[name] for name in lists if name in hashes}
+        if len(digests) != FILES_OF_COPIES:
             raise CleanTextError("the asset duplicates was made without this dump: materialize it again")
 
         def produce(folder: Path) -> dict[str, int]:
-            report = finish_documents(filtered.folder, listed, folder)
+            report = finish_documents(filtered.folder, copies.folder, folder, dump=dump)
             return {
                 "documents": report.documents,
                 "kept": report.kept,
@@ -151,10 +185,10 @@ def clean_text(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # ty
         artifact = build_artifact(
             outputs_folder("clean_text", dump),
             kind="clean_text",
-            # The dump's own list of copies, not the whole: another dump's change leaves this one fresh.
-            inputs={"filtered_text": filtered.manifest.digest, "duplicates": entry.sha256},
+            # The dump's own lists of copies, not the whole: another dump's change leaves this one fresh.
+            inputs={"filtered_text": filtered.manifest.digest, "duplicates": digests},
             settings={},
-            code_version="1",
+            code_version=CLEAN_VERSION,
             produce=produce,
         )
         conservation = check_conservation(raw.folder, artifact.folder)

@@ -90,15 +90,14 @@ def open_ledgers(
         only = connection.execute(
             f"SELECT dump, min(language) FROM {rows} GROUP BY dump HAVING min(language) = max(language)"
         ).fetchall()
-        default = "".join(f" WHEN {quoted(dump)} THEN {quoted(code)}" for dump, code in only)
-        of_dump = f"CASE dump{default} END" if default else "NULL"
+        cases = "".join(f" WHEN {quoted(dump)} THEN {quoted(code)}" for dump, code in only)
+        declared = f"coalesce(language, CASE dump{cases} END)" if cases else "language"
         chosen = "true"
         if language:
-            chosen = f"(language = {quoted(language)} OR starts_with(language, {quoted(f'{language}-')}))"
+            chosen = f"language = {quoted(language)} OR starts_with(language, {quoted(f'{language}-')})"
         connection.execute(
-            f"CREATE TEMP VIEW ledger AS SELECT * FROM (SELECT {', '.join(COLUMNS)} FROM {rows}) WHERE {chosen}"
-            if not default
-            else "CREATE TEMP VIEW ledger AS SELECT * FROM (SELECT * REPLACE (coalesce(language, CASE dump"
+            f"CREATE TEMP VIEW ledger AS SELECT * FROM (SELECT {', '.join(COLUMNS)} FROM "
+            f"(SELECT * REPLACE ({declared} AS language) FROM {rows})) WHERE {chosen}"
         )
         yield connection
 
