@@ -299,17 +299,26 @@ def test_a_large_group_of_copies_leaves_one(corpus: Corpus, comparisons: int) ->
 
 
 def test_a_large_group_of_several_kinds_leaves_one_of_each(corpus: Corpus) -> None:
-    # The same beginning in all makes one group in many bands; 40 kinds, each of 5 documents of nearly one length.
-    corpus.settings = NearDuplicateSettings(bands=32, rows=2, comparisons=8)
-    start = english(100)
-    texts = [
-        " ".join([*start, *english(100 + 3 * kind, seed=kind + 1), f"w{copy}"])
-        for copy in range(5)
-        for kind in range(40)
-    ]
-    corpus.add("web", texts)
+    # A hundred words that all have in common make a large group in each of the two bands. In it are forty kinds of
+    # three texts, which are like their neighbours in size and unlike the first of the group.
+    corpus.settings = NearDuplicateSettings(bands=2, rows=1, comparisons=8, shingle_words=1)
+    words = iter(sorted(set(english(20_000, vocabulary=26**4))))
+    common = [next(words) for _ in range(100)]
+    kinds = [[*common, *(next(words) for _ in range(30 + 2 * kind))] for kind in range(40)]
+    corpus.add("web", [" ".join([*kind, next(words)]) for _ in range(3) for kind in kinds])
     _, report = corpus.search()
-    assert report.near_duplicates == {"web": 160} and report.largest == 4
+    assert report.near_duplicates == {"web": 80} and report.largest == 2
+
+
+def test_exactly_the_threshold_goes(corpus: Corpus, doc_id: DocId) -> None:
+    words = english(10)
+    longer = [*words, "last"]  # 7 shingles, of which another last word changes one: J = 6 / 8
+    corpus.add("goes", [" ".join(longer), " ".join([*words, "end"])])
+    assert corpus.search()[0]["goes"] == [
+        {"doc_id": doc_id("goes", 1), "duplicate_of": doc_id("goes", 0), "similarity": 0.75}
+    ]
+    corpus.add("stays", [" ".join(longer[1:]), " ".join([*words[1:], "end"])])  # 5 / 7
+    assert corpus.removed(dumps=["stays"]) == {}
 
 
 def test_other_settings_are_an_error_that_names_them(corpus: Corpus) -> None:
