@@ -54,6 +54,10 @@ class Funnel:
     kept_bytes: int
     clean_bytes: int
 
+    def dropped_by(self, rule: str) -> int:
+        """Documents that a rule dropped."""
+        return sum(step.documents for step in self.steps if step.rule == rule)
+
 
 def rule_order(connection: duckdb.DuckDBPyConnection, policies: Iterable[Policy]) -> dict[str, int]:
     """The place of every reason in the ledger, in the order in which a document meets them.
@@ -66,11 +70,12 @@ def rule_order(connection: duckdb.DuckDBPyConnection, policies: Iterable[Policy]
         "UNION SELECT failure.rule, failure.value IS NULL FROM (SELECT unnest(failures) AS failure FROM ledger)"
     ).fetchall()
     ruled = list(dict.fromkeys(rule.name for policy in policies for rule in policy.rules))
+    found = {rule for rule, _ in reasons}
     special = {UNREADABLE, *ruled, *_LAST}
     unmeasured = sorted({rule for rule, is_unmeasured in reasons if is_unmeasured} - special)
-    measured = sorted({rule for rule, _ in reasons} - special - set(unmeasured))
-    ordered = (UNREADABLE, *unmeasured, *ruled, *measured, *_LAST)
-    return {rule: place for place, rule in enumerate(ordered)}
+    measured = sorted(found - special - set(unmeasured))
+    first, last = ([rule for rule in rules if rule in found] for rules in ((UNREADABLE,), _LAST))
+    return {rule: place for place, rule in enumerate((*first, *unmeasured, *ruled, *measured, *last))}
 
 
 def funnels(connection: duckdb.DuckDBPyConnection, order: dict[str, int]) -> list[Funnel]:

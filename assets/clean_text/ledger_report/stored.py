@@ -13,7 +13,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from assets.clean_text.errors import CleanTextError
-from assets.clean_text.policy import DEFAULT, Policy, load_policy
+from assets.clean_text.policy import Policy
 
 LEDGER_FILE = "ledger.parquet"
 SIGNALS_FILE = "signals-00000.parquet"
@@ -44,22 +44,18 @@ class StoredDump:
     policy: Policy | None = None
 
 
-def policy_of_run(settings: Mapping[str, Any]) -> Policy:
-    """The policy that a dump was filtered by.
+def policy_of_run(inputs: Mapping[str, Any]) -> Policy:
+    """The policy that a dump was filtered by, with the thresholds it was changed to.
 
     Args:
-        settings: Of the manifest of ``filtered_text``: ``policy`` is a preset's name, a file's path or the whole
-            policy as a mapping; ``rules`` its changed thresholds.
+        inputs: Of the manifest of ``filtered_text``, which holds the whole policy: its file may have changed since.
 
     Raises:
-        CleanTextError: If the policy was named by a file that is gone or wrong.
-        SettingsError: If a mapping is no policy.
+        CleanTextError: If an earlier version wrote the manifest.
     """
-    given = settings.get("policy", DEFAULT)
-    whole = settings.get("resolved_policy", given)
-    if isinstance(whole, Mapping):
-        return Policy.parse(whole, origin="the policy in the manifest of filtered_text")
-    return load_policy(given).changed(settings.get("rules", {}))
+    if not isinstance(inputs.get("policy"), Mapping):
+        raise CleanTextError("the manifest of filtered_text names no policy; materialize filtered_text again")
+    return Policy.parse(inputs["policy"], origin="the policy in the manifest of filtered_text")
 
 
 @contextmanager
@@ -100,6 +96,15 @@ def open_ledgers(
             f"(SELECT * REPLACE ({declared} AS language) FROM {rows})) WHERE {chosen}"
         )
         yield connection
+
+
+def rows_of(
+    connection: duckdb.DuckDBPyConnection, query: str, values: Sequence[Any] | Mapping[str, Any] = ()
+) -> list[dict[str, Any]]:
+    """The rows of a query by column; for a few."""
+    result = connection.execute(query, values)
+    names = [column[0] for column in result.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
 
 def quoted(value: str) -> str:

@@ -36,7 +36,7 @@ def read_excerpts(raw_text: Path, doc_ids: Iterable[str], *, characters: int = E
             if not pc.any(here).as_py():
                 continue
             rows = file.read_row_group(group, columns=["doc_id", "text"]).filter(here)
-            begun = pc.utf8_slice_codeunits(rows["text"], 0, characters)
-            excerpts |= dict(zip(rows["doc_id"].to_pylist(), begun.to_pylist(), strict=True))
+            begun = rows.set_column(1, "text", pc.utf8_slice_codeunits(rows["text"], 0, characters))
+            excerpts |= {row["doc_id"]: row["text"] for row in begun.to_pylist()}
             wanted -= set(excerpts)
     return excerpts
