@@ -103,7 +103,7 @@ def cut(data: Array, offsets: Array, bits: Array, special: tuple[Array, Array], 
         offsets: int64 (n + 1,).
         bits: ``unicode_tables.character_bits()``.
         special: ``special_table`` of the language.
-        separated: The pieces stand between ``SEPARATOR``; nothing else is cut.
+        separated: The pieces stand between ``SEPARATOR``; only numbers and names in ASCII are cut further.
     """
     texts = len(offsets) - 1
     # No text has more pieces than bytes; memory that is not written to costs nothing.
@@ -385,9 +385,7 @@ def _cut(
                     ends[0] = size
                     found = 1 if word < size else 0
                 elif separated:
-                    begins[0] = 0
-                    ends[0] = size
-                    found = 1
+                    found = _cut_latin(codes, size, begins, ends)
                 else:
                     found = _cut_chunk(codes, bits, size, keys, cuts, begins, ends, tails)
             for piece in range(found):
@@ -505,6 +503,41 @@ def _cut_chunk(codes, bits, size, keys, cuts, begins, ends, tails):  # type: ign
         found = _place(begins, ends, found, end, end + tails[piece], np.uint64(0))
         end += tails[piece]
     return _merged(codes, bits, keys, cuts, begins, ends, found)
+
+
+@numba.njit(cache=True, nogil=True, _nrt=False)
+def _cut_latin(codes, size, begins, ends):  # type: ignore[no-untyped-def]
+    """Cut a piece of ASCII as jieba does and its Rust twin does not: apt - get, 8.1 . 3, but 3.14 and 50%."""
+    for place in range(size):
+        if codes[place] >= 128:
+            begins[0] = 0
+            ends[0] = size
+            return 1
+    found = 0
+    at = 0
+    while at < size:
+        begin = at
+        if _ascii_alphanumeric(codes[at]):
+            while at < size and _ascii_alphanumeric(codes[at]):
+                at += 1
+            if at + 1 < size and codes[at] == _DOT and _ascii_digit(codes[at + 1]):
+                at += 1
+                while at < size and _ascii_digit(codes[at]):
+                    at += 1
+            if at < size and codes[at] == 37:
+                at += 1
+        else:
+            while at < size and not _ascii_alphanumeric(codes[at]):
+                at += 1
+        begins[found] = begin
+        ends[found] = at
+        found += 1
+    return found
+
+
+@numba.njit(cache=True, nogil=True, _nrt=False)
+def _ascii_alphanumeric(code):  # type: ignore[no-untyped-def]
+    return 48 <= code <= 57 or 65 <= code <= 90 or 97 <= code <= 122
 
 
 @numba.njit(cache=True, nogil=True, _nrt=False)
