@@ -1,7 +1,7 @@
 """Cleaning rules side by side with datatrove's filters: throughput, verdicts, and how time and memory grow.
 
-Both sides get the same normalised texts in memory, on one core, and take turns; the median of the turns counts. datatrove's
-filters are called one after another as in its own examples, until one drops the document; its word tokenizer is loaded
+Both sides get the same normalised texts in memory, on one core, and take turns; the median of the turns counts.
+datatrove's filters are called one after another as in its own examples, until one drops the document; its word tokenizer is loaded
 before. Ours measure every signal that the rules ask for, on every document, and evaluate every rule.
 """
 
@@ -96,15 +96,16 @@ def our_side(texts: pa.StringArray, language: str, policy: Policy, names: Sequen
 
 def _texts(path: Path | None, language: str, most: int) -> pa.StringArray:
     table = read_texts(path)
-    texts = single_array(table.filter(pc.equal(table["language"], language))["text"])
+    texts: Any = single_array(table.filter(pc.equal(table["language"], pa.scalar(language)))["text"])
     texts = normalise_batch(texts)
-    texts = texts.filter(pc.greater(pc.binary_length(texts), 0))
+    texts = texts.filter(pc.not_equal(texts, pa.scalar("")))
     if not len(texts):
         sys.exit(f"no text in the language '{language}' there; name a file or folder with --input")
     # Spread over the whole input, so that a part of it stands for all.
     order = np.random.default_rng(0).permutation(len(texts))
     ends = np.cumsum(pc.binary_length(texts).to_numpy(zero_copy_only=False)[order])
-    return texts.take(pa.array(order[: max(1, int(np.searchsorted(ends, most)))]))
+    taken: pa.StringArray = texts.take(pa.array(order[: max(1, int(np.searchsorted(ends, most)))]))
+    return taken
 
 
 def _batches(texts: pa.StringArray) -> Iterator[pa.StringArray]:
@@ -139,7 +140,7 @@ def _compare(
         theirs = [chosen.filter(content) for content in contents]
         seconds["theirs"].append(time.process_time() - start)
         ours = [rule for part in decided for rule in part.rule.to_pylist()]
-        failures = [[f["rule"] for f in found] for part in decided for found in part.failures.to_pylist()]
+        failures = [[f["rule"] for f in found or ()] for part in decided for found in part.failures.to_pylist()]
     speed = {name: megabytes / statistics.median(values) for name, values in seconds.items()}
     differ = [index for index in range(len(texts)) if (ours[index] is None) != (theirs[index] is None)]
     agreement = 100 * (1 - len(differ) / len(texts))

@@ -34,8 +34,8 @@ EXAMPLE_CHARACTERS = 160
     kinds={"parquet", "arrow"},
     code_version=FILTER_VERSION,
     config_schema=launchpad_schema(FilterSettings),
-    description="Normalised documents that pass every rule of the policy, with personal data masked, the signals measured "
-    "on all of them, a decision on each, and signatures by which copies are found.",
+    description="Normalised documents that pass every rule of the policy, with personal data masked, the signals "
+    "measured on all of them, a decision on each, and signatures by which copies are found.",
 )
 def filtered_text(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
     """Normalise, edit, measure, decide, sign."""
@@ -90,9 +90,9 @@ def filtered_text(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Non
             description="No dump loses more of its documents as copies than the setting warn_share.",
         )
     ],
-    description="Which documents are copies, or nearly, within and across dumps, and which stays: the one of the dump that "
-    "stands first in the catalogue. Which repeated text goes, where that is wanted. Works on signatures; only texts whose "
-    "signatures agree are compared.",
+    description="Which documents are copies, or nearly, within and across dumps, and which stays: the one of the dump "
+    "that stands first in the catalogue. Which repeated text goes, where that is wanted. Works on signatures; only "
+    "texts whose signatures agree are compared.",
 )
 def duplicates(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]  # Dagster: bare
     """Compare the signatures of every dump."""

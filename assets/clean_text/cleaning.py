@@ -67,7 +67,7 @@ _COLUMNS: list[pa.Field[Any]] = [
 DECISIONS: pa.Schema = pa.schema(_COLUMNS)
 """One row a document. ``rule``, ``value`` and ``threshold`` are those of the first rule that failed, null where it is
 kept; ``value`` and ``threshold`` also where the rule measures nothing. ``failures``: every rule that failed, in the
-rules' order. ``edits``: what line rules and masks cut or replaced. ``detail`` says in words why a row could not be read.
+rules' order. ``edits``: what line rules and masks cut or replaced. ``detail``: why a row could not be read, in words.
 ``raw_bytes`` and ``clean_bytes`` are the text's UTF-8 bytes as read and as cleaned, ``characters`` those cleaned."""
 
 
@@ -163,7 +163,7 @@ class Cleaner:
         }
         cleaned = documents.set_column(documents.schema.get_field_index("text"), documents.schema.field("text"), texts)
         passing, passing_ids = texts.filter(kept), doc_ids.filter(kept)
-        quality = measured["quality"].combine_chunks().filter(kept) if "quality" in measured.column_names else None
+        quality: Any = single_array(measured["quality"]).filter(kept) if "quality" in measured.column_names else None
         return CleanedBatch(
             documents=cleaned.filter(kept),
             signals=measured,

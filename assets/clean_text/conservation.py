@@ -100,8 +100,8 @@ def check_conservation(raw_text: Path, clean_text: Path, *, memory_limit: str = 
                 "SELECT count(*) FROM ledger WHERE kept AND rule IS NOT NULL"
             ),
             "copies do not name the document they are a copy of": count(
-                f"SELECT count(*) FROM ledger WHERE (coalesce(rule, '') IN ('{EXACT_DUPLICATE}', '{NEAR_DUPLICATE}')) <> "
-                "(duplicate_of IS NOT NULL)"
+                "SELECT count(*) FROM ledger WHERE (duplicate_of IS NOT NULL) <> "
+                f"(coalesce(rule, '') IN ('{EXACT_DUPLICATE}', '{NEAR_DUPLICATE}'))"
             ),
         }
     violations = tuple(f"{abs(number)} {what}" for what, number in numbers.items() if number)

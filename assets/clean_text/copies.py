@@ -50,8 +50,8 @@ def find_copies(
     if settings.near and dumps:
         if any(other != signed[0] for other in signed):
             raise CleanTextError(
-                "the dumps' signatures for near-duplicates were made with different settings: materialize filtered_text "
-                "of all dumps with the same 'near_duplicates'"
+                "the dumps' signatures for near-duplicates were made with different settings: materialize "
+                "filtered_text of all dumps with the same 'near_duplicates'"
             )
         search = NearDuplicateSettings.model_validate(
             {**signed[0], "threshold": settings.threshold, "comparisons": settings.comparisons}

@@ -33,8 +33,8 @@ from assets.raw_text.documents import DocumentWriter
 
 _ADDED: list[pa.Field[Any]] = [pa.field("duplicate_of", pa.string()), pa.field("similarity", pa.float64())]
 LEDGER: pa.Schema = pa.schema([*DECISIONS, *_ADDED])
-"""``DECISIONS`` with the doc_id of the surviving copy where the rule is ``exact_duplicate`` or ``near_duplicate``, and for
-the latter the share of common shingles; null elsewhere. ``edits`` also tells what was cut as repeated text."""
+"""``DECISIONS`` with the doc_id of the surviving copy where the rule is ``exact_duplicate`` or ``near_duplicate``, and
+for the latter the share of common shingles; else null. ``edits`` also tells what was cut as repeated text."""
 
 _CUT_COLUMNS: list[pa.Field[Any]] = [
     pa.field("doc_id", pa.string()),
@@ -134,7 +134,8 @@ def _ledger_rows(connection: duckdb.DuckDBPyConnection, decisions: Path) -> Iter
                 WHEN exact.doc_id IS NOT NULL THEN '{EXACT_DUPLICATE}'
                 WHEN near.doc_id IS NOT NULL THEN '{NEAR_DUPLICATE}'
                 WHEN cut.clean_bytes = 0 THEN '{NOTHING_LEFT}' END AS rule,
-            decisions.kept AND exact.doc_id IS NULL AND near.doc_id IS NULL AND coalesce(cut.clean_bytes, 1) > 0 AS kept,
+            decisions.kept AND exact.doc_id IS NULL AND near.doc_id IS NULL
+                AND coalesce(cut.clean_bytes, 1) > 0 AS kept,
             CASE WHEN decisions.kept THEN coalesce(exact.duplicate_of, near.duplicate_of) END AS duplicate_of,
             CASE WHEN decisions.kept AND exact.doc_id IS NULL THEN near.similarity END AS similarity
         FROM read_parquet(?, file_row_number = true) AS decisions
@@ -186,7 +187,7 @@ def _without_cuts(documents: pa.Table, cuts: pa.Table) -> tuple[pa.Table, pa.Tab
     before, doc_ids = single_array(documents["text"]), single_array(documents["doc_id"])
     texts, _ = apply_cuts(before, doc_ids, cuts)
     place = documents.schema.get_field_index("text")
-    left = pc.greater(pc.binary_length(texts), 0)
+    left = pc.not_equal(texts, pa.scalar(""))
     cleaned = documents.set_column(place, documents.schema.field("text"), texts)
     sizes = pc.subtract(cuts["byte_end"], cuts["byte_start"])
     by_kind = (

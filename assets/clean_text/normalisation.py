@@ -113,10 +113,12 @@ def _repair(texts: pa.StringArray) -> pa.StringArray:
 
 def _each(texts: pa.StringArray, pattern: str, change: Callable[[str], str]) -> pa.StringArray:
     """The texts, those that match changed one by one."""
-    rows = np.flatnonzero(pc.match_substring_regex(texts, pattern).to_numpy(zero_copy_only=False))
+    rows: Array = np.flatnonzero(pc.match_substring_regex(texts, pattern).to_numpy(zero_copy_only=False))
     if not len(rows):
         return texts
-    return _replace(texts, rows, string_array([change(text) for text in strings(texts.take(pa.array(rows)))]))
+    return _replace(
+        texts, rows, string_array([change(text) for text in strings(texts.take(pa.array(rows, pa.int64())))])
+    )
 
 
 def _compose(texts: pa.StringArray) -> pa.StringArray:

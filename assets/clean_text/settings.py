@@ -39,8 +39,8 @@ class FilterSettings(Settings):
     )
     policy: str = Field(
         DEFAULT,
-        description="Rules on lines and documents: a preset (default, gopher, c4, fineweb, fineweb2-zh, chinesewebtext, "
-        "map-cc, dclm-heuristics ...) or the path of a YAML file.",
+        description="Rules on lines and documents: a preset (default, gopher, c4, fineweb, fineweb2-zh, "
+        "chinesewebtext, map-cc, dclm-heuristics ...) or the path of a YAML file.",
     )
     rules: dict[str, float | None] = Field(
         default_factory=dict,
@@ -54,7 +54,8 @@ class FilterSettings(Settings):
     )
     licences: list[str] = Field(
         default_factory=list,
-        description="Licences, or families of licences, that documents may have (MIT, CC-BY-4.0, permissive ...); empty: any.",
+        description="Licences, or families of licences, that documents may have (MIT, CC-BY-4.0, permissive ...); "
+        "empty: any.",
     )
     opt_out: OptOutSettings = Field(default_factory=OptOutSettings, description="Block lists of documents' owners.")
     decontamination: DecontaminationSettings = Field(
