@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet as pq
 
 from assets.clean_text.ledger_report.examples import Example
 from assets.clean_text.ledger_report.examples import dropped_examples as examples_of_rules
@@ -51,9 +52,12 @@ def dropped_examples(raw_text: Path, clean_text: Path, *, per_rule: int = 3) -> 
         clean_text: Folder that ``finish_documents`` wrote.
         per_rule: Most examples of a rule.
     """
-    dump = StoredDump(name="", clean=clean_text, raw=raw_text)
-    with open_ledgers([dump]) as connection:
-        return examples_of_rules(connection, [dump], order=rule_order(connection, ()), per_rule=per_rule)
+    names = pq.read_table(clean_text / LEDGER_FILE, columns=["dump"])["dump"].unique().to_pylist()
+    dumps = [StoredDump(name=str(name), clean=clean_text, raw=raw_text) for name in names]
+    if not dumps:
+        return []
+    with open_ledgers(dumps[:1]) as connection:
+        return examples_of_rules(connection, dumps, order=rule_order(connection, ()), per_rule=per_rule)
 
 
 def funnel_markdown(clean_text: Path, *, policy: Policy | None = None) -> str:

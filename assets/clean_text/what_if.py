@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from assets.clean_text.decisions import failures_query
 from assets.clean_text.errors import CleanTextError
 from assets.clean_text.ledger_report.effects import REASONS
-from assets.clean_text.ledger_report.examples import Example, with_excerpts
+from assets.clean_text.ledger_report.examples import Example, with_excerpts, with_signals
 from assets.clean_text.ledger_report.funnel import rule_order
 from assets.clean_text.ledger_report.stored import SIGNALS_FILE, StoredDump, open_ledgers, quoted, rows_of
 from assets.clean_text.ledger_report.texts import EXCERPT_CHARACTERS
@@ -134,13 +134,14 @@ def what_if(
         (copied,) = connection.execute("SELECT count(DISTINCT duplicate_of) FROM returnable").fetchone() or (0,)
         kept = _examples(connection, "kept_then AND NOT kept_now", "rule_now", count=examples, seed=seed)
         dropped = _examples(connection, "kept_now AND NOT kept_then", "rule_then", count=examples, seed=seed)
+    own = {dump.name: dump.policy for dump in dumps if dump.policy}
     return WhatIf(
         policy=", ".join(dict.fromkeys(policies[dump.name].name for dump in dumps)),
         dumps=tuple(dump.name for dump in dumps),
         groups=tuple(groups),
         rules=tuple(rules),
-        newly_kept=tuple(with_excerpts(kept, dumps, characters=characters)),
-        newly_dropped=tuple(with_excerpts(dropped, dumps, characters=characters)),
+        newly_kept=tuple(with_excerpts(with_signals(kept, own), dumps, characters=characters)),
+        newly_dropped=tuple(with_excerpts(with_signals(dropped, policies), dumps, characters=characters)),
         groups_of_copies=copied,
         warnings=tuple(dict.fromkeys(warnings)),
     )

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from assets.clean_text.ledger_report.effects import REASONS
 from assets.clean_text.ledger_report.stored import SIGNALS_FILE, StoredDump, quoted, rows_of
 from assets.clean_text.ledger_report.texts import EXCERPT_CHARACTERS, read_excerpts
+from assets.clean_text.policy import Policy
 from assets.clean_text.rules import Rule
 
 NEAR = 0.25
@@ -31,7 +32,8 @@ class Example:
         dump, source, language: Where it is from.
         path: File in the source.
         byte_start, byte_end: Place in that file; None if unknown.
-        value, threshold: What the rule measured and its limit; None if it measures nothing.
+        signal: What the rule measures; None if nothing, or if the policy is gone.
+        value, threshold: What was measured and the limit; None if the rule measures nothing.
         others: Other reasons for which it is dropped.
         duplicate_of: The copy that is kept instead, if it is a duplicate.
         excerpt: Beginning of its text as read; for what could not be read, why.
@@ -47,6 +49,7 @@ class Example:
     byte_end: int | None
     value: float | None
     threshold: float | None
+    signal: str | None = None
     others: tuple[str, ...] = ()
     duplicate_of: str | None = None
     excerpt: str = ""
@@ -82,7 +85,8 @@ def dropped_examples(
     chosen.sort(key=lambda row: order[row[0]])
     rows = _rows(connection, {doc_id for _, doc_ids in chosen for doc_id in doc_ids})
     found = [_dropped(rule, rows[doc_id]) for rule, doc_ids in chosen for doc_id in doc_ids]
-    return with_excerpts(found, dumps, characters=characters)
+    policies = {dump.name: dump.policy for dump in dumps if dump.policy}
+    return with_excerpts(with_signals(found, policies), dumps, characters=characters)
 
 
 def near_examples(
@@ -119,7 +123,14 @@ def near_examples(
         taken[example.rule] += 1
         if taken[example.rule] <= per_rule:
             examples.append(example)
-    return with_excerpts(examples, dumps, characters=characters)
+    policies = {dump.name: dump.policy for dump in dumps if dump.policy}
+    return with_excerpts(with_signals(examples, policies), dumps, characters=characters)
+
+
+def with_signals(examples: Sequence[Example], policies: Mapping[str, Policy]) -> list[Example]:
+    """The examples with the signals that their rules measure in the policy of their dump."""
+    measured = {(dump, rule.name): rule.signal for dump, policy in policies.items() for rule in policy.rules}
+    return [replace(example, signal=measured.get((example.dump, example.rule))) for example in examples]
 
 
 def with_excerpts(
