@@ -1,8 +1,8 @@
 """Cleaning rules side by side with datatrove's filters: throughput, verdicts, and how time and memory grow.
 
-Both sides get the same normalised texts in memory, on one core, and take turns; the median of the turns counts.
-datatrove's filters are called one after another as in its own examples, until one drops the document; its word tokenizer is loaded
-before. Ours measure every signal that the rules ask for, on every document, and evaluate every rule.
+Both sides get the same normalised texts in memory, on one core, and take turns; the median of the turns counts. The
+peer's filters are called one after another as in its own examples, until one drops the document; its word tokenizer is
+loaded before. Ours measure every signal that the rules ask for, on every document, and evaluate every rule.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from pipelines.export_command import export
+from pipelines.quality_command import train_perplexity, train_quality
 from training.settings import SettingsError
 
 app = typer.Typer(
@@ -138,6 +140,10 @@ def mlflow(
     print(f"MLflow's page: http://{host}:{port}", flush=True)
     os.execv(command[0], command)
 
+
+app.command(name="export-text")(_explained(export))
+app.command(name="train-quality")(_explained(train_quality))
+app.command(name="train-perplexity")(_explained(train_perplexity))
 
 if __name__ == "__main__":
     app()

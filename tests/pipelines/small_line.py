@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -46,17 +47,27 @@ def text_configuration() -> dict[str, Any]:
     return {"ops": {asset: whole["ops"][asset] for asset in ("vocabulary", "token_shards")}}
 
 
+_WORDS = (
+    "lantern harbour orchard keeper market library mill bell river stone bread winter summer garden letter paper "
+    "candle window bridge forest meadow silver copper kettle basket ladder engine whistle pepper sugar wagon horse sparrow "
+    "raven turtle mountain valley thunder feather needle thread button pocket mirror cushion blanket pillow carpet"
+).split()
+_PHRASES = (
+    "质量不错 送货很快 颜色好看 价格合适 包装结实 味道一般 服务热情 房间干净 声音清楚 屏幕明亮 电池耐用 衣服舒服 "
+    "书页发黄 故事感人 早餐丰富 位置方便 手机轻薄 茶叶清香 孩子喜欢 朋友推荐 老板客气 说明简单 配件齐全 下次再来"
+).split()
+
+
 def tale(number: int) -> str:
-    """A short English document, different for each number."""
-    places = ("harbour", "orchard", "market", "library", "mill")
+    """A short English document, unlike that of any other number."""
+    words = random.Random(number).choices(_WORDS, k=24)
     return (
-        f"The keeper of the {places[number % 5]} counted {number} lanterns before the evening bell, and wrote the "
-        f"number down. On day {number * 7} somebody had taken one away, so he counted them again, slowly, by hand."
+        f"The keeper counted {number} lanterns before the evening bell, and saw a {' and a '.join(words[:10])}. On day "
+        f"{number * 7} somebody took the {' from the '.join(words[10:])}."
     )
 
 
 def review(number: int) -> str:
-    """A short Chinese document, different for each number."""
-    things = ("书", "手机", "房间", "茶", "衣服")
-    thing = things[number % 5]
-    return f"这是我第{number}次买{thing}，质量不错，送货也快。用了{number * 3}天以后，我觉得还可以再便宜一点。"
+    """A short Chinese document, unlike that of any other number."""
+    phrases = random.Random(number).choices(_PHRASES, k=9)
+    return f"这是我第{number}次买，{'，'.join(phrases)}。用了{number * 3}天以后，我觉得还可以。"

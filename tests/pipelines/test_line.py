@@ -32,7 +32,7 @@ def test_from_raw_files_to_a_registered_model_and_only_what_changed_again(run_jo
     )
     for result in (first, again, retrained, extended):
         assert result["success"], result["failures"]
-        assert result["checks"] == {"rows_conserved": True}
+        assert result["checks"] == {"rows_conserved": True, "copies_within_bounds": True}
     everything = {f"{asset}[{dump}]" for asset in TEXT for dump in DUMPS}
     everything |= {"duplicates", "vocabulary", "language_model", "evaluation", "model_version"}
     assert computed(first) == everything
