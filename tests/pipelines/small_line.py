@@ -49,8 +49,8 @@ def text_configuration() -> dict[str, Any]:
 
 _WORDS = (
     "lantern harbour orchard keeper market library mill bell river stone bread winter summer garden letter paper "
-    "candle window bridge forest meadow silver copper kettle basket ladder engine whistle pepper sugar wagon horse sparrow "
-    "raven turtle mountain valley thunder feather needle thread button pocket mirror cushion blanket pillow carpet"
+    "candle window bridge forest meadow silver copper kettle basket ladder engine whistle pepper sugar wagon horse "
+    "sparrow raven turtle mountain valley thunder feather needle thread button pocket mirror cushion blanket pillow"
 ).split()
 _PHRASES = (
     "质量不错 送货很快 颜色好看 价格合适 包装结实 味道一般 服务热情 房间干净 声音清楚 屏幕明亮 电池耐用 衣服舒服 "
