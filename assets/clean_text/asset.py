@@ -12,6 +12,8 @@ from assets.clean_text.errors import CleanTextError
 from assets.clean_text.filtering import filter_documents
 from assets.clean_text.ledger import finish_documents
 from assets.clean_text.named_files import named_files
+from assets.clean_text.parts import remove_parts
+from assets.clean_text.progress import log_progress
 from assets.clean_text.settings import DuplicateSettings, FilterSettings
 from assets.clean_text.summaries import dropped_examples, funnel
 from assets.home import outputs_folder
@@ -44,6 +46,8 @@ def filtered_text(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Non
 
     def build(dump: str) -> tuple[Artifact, Mapping[str, Any]]:
         raw = upstream(context, "raw_text", dump)
+        root = outputs_folder("filtered_text", dump)
+        parts = root / ".parts"
 
         def produce(folder: Path) -> dict[str, int]:
             report = filter_documents(
@@ -52,6 +56,9 @@ def filtered_text(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Non
                 dump=dump,
                 settings=settings,
                 source=str(raw.manifest.settings.get("source") or dump),
+                parts=parts,
+                code_version=FILTER_VERSION,
+                progress=log_progress("filtered_text", context.log.info),
             )
             dropped = {f"dropped_{rule}": count for rule, count in report.dropped.items()}
             return {
@@ -64,13 +71,14 @@ def filtered_text(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Non
             }
 
         artifact = build_artifact(
-            outputs_folder("filtered_text", dump),
+            root,
             kind="filtered_text",
             inputs={"raw_text": raw.manifest.digest, **named},
-            settings={"dump": dump, **settings.model_dump(mode="json")},
+            settings={"dump": dump, **settings.model_dump(mode="json", exclude={"engine"})},
             code_version=FILTER_VERSION,
             produce=produce,
         )
+        remove_parts(parts)
         return artifact, {"dagster/partition_row_count": artifact.manifest.counts["kept"]}
 
     materialize_dumps(context, build, (CleanTextError, OSError))

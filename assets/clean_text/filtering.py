@@ -9,37 +9,42 @@ Written into the output folder:
 - ``signatures.parquet``: schema ``SIGNATURES``, a row for each document that passes, in the documents' order
 - ``minhash.parquet``: signatures for near-duplicates, likewise
 - ``contamination.parquet``: schema ``CONTAMINATION``, what documents have in common with evaluation sets
-- ``lines.parquet``, ``paragraphs.parquet``, ``windows.parquet``: hashes of repeated text, where the settings ask for them
+- ``lines.parquet``, ``paragraphs.parquet``, ``windows.parquet``: hashes of repeated text, where settings ask for them
 """
 
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assets.clean_text.cleaning import DECISIONS, CleanedBatch, cleaner
 from assets.clean_text.decontamination import CONTAMINATION
+from assets.clean_text.engines import map_row_groups
+from assets.clean_text.errors import CleanTextError
 from assets.clean_text.near_duplicates.minhash import minhash_schema
-from assets.clean_text.process_pool import available_cores, map_in_order
+from assets.clean_text.parts import is_whole, part_name, parts_identity, read_part, write_part
+from assets.clean_text.process_pool import available_cores
+from assets.clean_text.progress import SECONDS_BETWEEN, Progress, at_most_every
 from assets.clean_text.repeated_text.stored_hashes import HashWriter, join_hashes
+from assets.clean_text.row_groups import BATCH_BYTES, RowGroup, batches, content_digest, row_groups
 from assets.clean_text.rules import UNREADABLE
 from assets.clean_text.settings import FilterSettings
 from assets.clean_text.signals import signals_schema
 from assets.clean_text.signatures import SIGNATURES
-from assets.clean_text.tables import TableWriter, document_files
+from assets.clean_text.tables import TableWriter
 from assets.raw_text.documents import DocumentWriter
+from training.artifact import remove_abandoned
 
-_BATCH_BYTES = 8 << 20
-_BATCH_ROWS = 1 << 16
 _INLINE_BYTES = 16 << 20
 
 
@@ -64,12 +69,6 @@ class FilterReport:
     kept_bytes: int
 
 
-@dataclass(frozen=True)
-class _RowGroup:
-    path: str
-    index: int
-
-
 def filter_documents(
     documents: Path,
     out: Path,
@@ -78,47 +77,77 @@ def filter_documents(
     settings: FilterSettings,
     source: str = "",
     workers: int | None = None,
+    parts: Path | None = None,
+    code_version: str = "",
+    progress: Progress | None = None,
+    batch_bytes: int = BATCH_BYTES,
 ) -> FilterReport:
     """Normalise, measure and judge the documents of a dump.
 
     Args:
         documents: Folder of the raw text stage: ``documents-*.parquet`` and, if rows were skipped, ``skipped.parquet``.
-        out: Empty folder; see the module's description. Its bytes do not depend on ``workers``.
+        out: Empty folder; see the module's description. Its bytes depend on the documents, their order and the settings
+            alone: not on row groups, ``workers``, ``batch_bytes``, the engine or runs that were killed before.
         dump: The dump's name.
-        settings: Normalisation, edits, signals and rules.
+        settings: Normalisation, edits, signals and rules, and the engine.
         source: The dump's source, for rows that could not be read; the dump's name by default.
         workers: Processes; by default one a core, and none but this one for a small dump.
+        parts: Folder in which finished row groups are kept and looked for, see ``parts.py``. Whoever calls removes it
+            with ``remove_parts`` when ``out`` is safe. By default a temporary one beside ``out``: nothing outlives a
+            run that is killed. About the size of the documents; on Ray, on storage that all its machines share.
+        code_version: Of the stage; parts of another one are not used.
+        progress: Called every few seconds and at the end.
+        batch_bytes: Bytes of text that are cleaned at a time.
 
     Raises:
-        CleanTextError: If the folder has no documents file, or a worker process died.
+        CleanTextError: If the folder has no documents file or one that cannot be read, a worker process died twice over
+            a row group, or Ray is asked for and not there.
     """
-    source = source or dump
-    chosen = settings.model_dump_json()
-    prepared = cleaner(chosen)
-    files = [pq.ParquetFile(path) for path in document_files(documents)]
-    row_groups = [
-        _RowGroup(str(path), index)
-        for path, file in zip(document_files(documents), files, strict=True)
-        for index in range(file.num_row_groups)
-    ]
+    groups = row_groups(documents.absolute())
+    total = sum(group.bytes for group in groups)
     if workers is None:
-        size = sum(
-            file.metadata.row_group(index).total_byte_size for file in files for index in range(file.num_row_groups)
-        )
-        workers = 1 if size < _INLINE_BYTES else available_cores()
-    workers = max(1, min(workers, len(row_groups)))
+        workers = 1 if total < _INLINE_BYTES else available_cores()
+    workers = max(1, min(workers, len(groups)))
+    report = at_most_every(SECONDS_BETWEEN, progress or (lambda done, total, documents: None))
+    prepared = cleaner(_chosen(settings))
     dropped: Counter[str] = Counter()
-    changed = raw_bytes = kept_bytes = 0
-    with (
-        DocumentWriter(out) as kept_writer,
-        TableWriter(out / "signals-00000.parquet", signals_schema(prepared.signals)) as signal_writer,
-        TableWriter(out / "decisions.parquet", DECISIONS) as decision_writer,
-        TableWriter(out / "signatures.parquet", SIGNATURES) as signature_writer,
-        TableWriter(out / "minhash.parquet", minhash_schema(settings.near_duplicates)) as minhash_writer,
-        TableWriter(out / "contamination.parquet", CONTAMINATION) as contamination_writer,
-        HashWriter(out, settings=settings.repeated_text) as hash_writer,
-    ):
-        for part in map_in_order(partial(_filter_row_group, settings=chosen), row_groups, workers=workers):
+    changed = raw_bytes = kept_bytes = done = 0
+    with ExitStack() as stack:
+        if parts is None:
+            temporary = tempfile.TemporaryDirectory(prefix=".parts-", dir=out.absolute().parent)
+            parts = Path(stack.enter_context(temporary))
+        parts = parts.absolute()
+        remove_abandoned(parts)
+        finish = partial(
+            _finish_row_group,
+            settings=_chosen(settings),
+            identity=parts_identity(settings, code_version=code_version),
+            parts=str(parts),
+            batch_bytes=batch_bytes,
+        )
+        kept_writer = stack.enter_context(DocumentWriter(out))
+        signal_writer, decision_writer, signature_writer, minhash_writer, contamination_writer = (
+            stack.enter_context(TableWriter(out / name, schema))
+            for name, schema in (
+                ("signals-00000.parquet", signals_schema(prepared.signals)),
+                ("decisions.parquet", DECISIONS),
+                ("signatures.parquet", SIGNATURES),
+                ("minhash.parquet", minhash_schema(settings.near_duplicates)),
+                ("contamination.parquet", CONTAMINATION),
+            )
+        )
+        hash_writer = stack.enter_context(HashWriter(out, settings=settings.repeated_text))
+        report(0, total, 0)
+        names = map_row_groups(finish, groups, engine=settings.engine, workers=workers)
+        for group, name in zip(groups, names, strict=True):
+            try:
+                part = read_part(parts / name)
+            except CleanTextError:
+                if settings.engine != "local":
+                    raise
+                # Another run of the same dump was complete first and has removed its parts.
+                finish(group)
+                part = read_part(parts / name)
             kept_writer.write(part.documents)
             signal_writer.write(part.signals)
             decision_writer.write(part.decisions)
@@ -130,7 +159,9 @@ def filter_documents(
             raw_bytes += pc.sum(part.decisions["raw_bytes"], min_count=0).as_py()
             kept_bytes += pc.sum(part.decisions.filter(part.decisions["kept"])["clean_bytes"], min_count=0).as_py()
             dropped.update(filter(None, part.decisions["rule"].to_pylist()))
-        for unreadable in _unreadable(documents / "skipped.parquet", dump, source):
+            done += group.bytes
+            report(done, total, decision_writer.rows)
+        for unreadable in _unreadable(documents / "skipped.parquet", dump, source or dump):
             decision_writer.write(unreadable)
             dropped[UNREADABLE] += unreadable.num_rows
     return FilterReport(
@@ -143,27 +174,27 @@ def filter_documents(
     )
 
 
-def _filter_row_group(row_group: _RowGroup, *, settings: str) -> CleanedBatch:
-    table = pq.ParquetFile(row_group.path).read_row_group(row_group.index)
-    parts = [cleaner(settings).clean(batch) for batch in _batches(table)]
+def _chosen(settings: FilterSettings) -> str:
+    return settings.model_dump_json(exclude={"engine"})
+
+
+def _finish_row_group(row_group: RowGroup, *, settings: str, identity: str, parts: str, batch_bytes: int) -> str:
+    """Make sure that the part of a row group is there; its name."""
+    table = row_group.read()
+    name = part_name(identity, content_digest(table))
+    if not is_whole(Path(parts) / name):
+        write_part(Path(parts) / name, _clean(table, settings, batch_bytes))
+    return name
+
+
+def _clean(table: pa.Table, settings: str, batch_bytes: int) -> CleanedBatch:
+    parts = [cleaner(settings).clean(batch) for batch in batches(table, batch_bytes=batch_bytes)]
     tables = ("documents", "signals", "decisions", "signatures", "minhash", "contamination")
     return CleanedBatch(
         **{name: pa.concat_tables([getattr(part, name) for part in parts]) for name in tables},
         hashes=join_hashes([part.hashes for part in parts]),
         changed=sum(part.changed for part in parts),
     )
-
-
-def _batches(table: pa.Table) -> Iterator[pa.Table]:
-    """Consecutive rows with ``_BATCH_BYTES`` of text, or a single longer text; at least one table."""
-    ends = np.cumsum(pc.binary_length(table["text"]).to_numpy())
-    begin = 0
-    while begin < table.num_rows or not begin:
-        before = ends[begin - 1] if begin else 0
-        fitting = int(np.searchsorted(ends, before + _BATCH_BYTES, side="right"))
-        end = min(max(fitting, begin + 1), begin + _BATCH_ROWS)
-        yield table.slice(begin, end - begin).combine_chunks()
-        begin = end
 
 
 def _unreadable(path: Path, dump: str, source: str) -> Iterator[pa.Table]:

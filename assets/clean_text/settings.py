@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from assets.clean_text.engines import Engine
 from assets.clean_text.errors import CleanTextError
 from assets.clean_text.evaluation_sets import DecontaminationSettings
 from assets.clean_text.licences import check_allowed
@@ -73,6 +74,11 @@ class FilterSettings(Settings):
     )
     repeated_text: HashSettings = Field(
         default_factory=HashSettings, description="Hashes by which repeated text is found later."
+    )
+    engine: Engine = Field(
+        "local",
+        description="local: processes of this machine; ray: the Ray cluster that RAY_ADDRESS names (needs "
+        "corpusline[ray], folders that all its machines see, and absolute paths here). The output is the same.",
     )
 
     @field_validator("masks")
