@@ -12,11 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assets.clean_text.conservation import check_conservation
-from assets.clean_text.duplicates import find_duplicates
+from assets.clean_text.copies import find_copies
 from assets.clean_text.errors import CleanTextError
 from assets.clean_text.filtering import filter_documents
 from assets.clean_text.ledger import LEDGER, CleanTextReport, finish_documents
-from assets.clean_text.settings import FilterSettings
+from assets.clean_text.repeated_text.settings import CutSettings, HashSettings
+from assets.clean_text.settings import DuplicateSettings, FilterSettings
 from assets.clean_text.summaries import dropped_examples, funnel
 
 WriteRawText = Callable[..., Path]
@@ -28,18 +29,30 @@ OTHER = "And summer's lease hath all too short a date."
 SKIPPED = [{"path": "a.jsonl", "line": 3, "byte_start": 120, "reason": "no JSON"}]
 
 
-def clean(base: Path, raw: dict[str, Path]) -> dict[str, CleanTextReport]:
+def clean(
+    base: Path,
+    raw: dict[str, Path],
+    *,
+    filter_settings: FilterSettings | None = None,
+    duplicate_settings: DuplicateSettings | None = None,
+) -> dict[str, CleanTextReport]:
     """Clean dumps, in the catalogue's order, into ``base/clean/<dump>``."""
+    settings = filter_settings or FilterSettings()
     for dump, folder in raw.items():
         (base / "filtered" / dump).mkdir(parents=True)
-        filter_documents(folder, base / "filtered" / dump, dump=dump, settings=FilterSettings())
+        filter_documents(folder, base / "filtered" / dump, dump=dump, settings=settings)
     (base / "duplicates").mkdir()
-    find_duplicates({dump: base / "filtered" / dump for dump in raw}, base / "duplicates")
+    find_copies(
+        {dump: base / "filtered" / dump for dump in raw},
+        base / "duplicates",
+        settings=duplicate_settings or DuplicateSettings(),
+        signed=[settings.near_duplicates.model_dump(mode="json") for _ in raw],
+    )
     reports = {}
     for dump in raw:
         (base / "clean" / dump).mkdir(parents=True)
         reports[dump] = finish_documents(
-            base / "filtered" / dump, base / "duplicates" / f"duplicates-{dump}.parquet", base / "clean" / dump
+            base / "filtered" / dump, base / "duplicates", base / "clean" / dump, dump=dump
         )
     return reports
 
@@ -164,6 +177,7 @@ def test_funnel(cleaned: Path) -> None:
 
 def test_dropped_examples(cleaned: Path, doc_id: DocId) -> None:
     examples = dropped_examples(cleaned / "raw" / "one", cleaned / "clean" / "one", per_rule=2)
+    examples = sorted(examples, key=lambda example: example.rule)
     assert [(example.rule, example.excerpt) for example in examples] == [
         ("exact_duplicate", GOOD + "!"),
         ("too_short", "short"),
@@ -178,11 +192,80 @@ def test_documents_of_another_run_are_refused(cleaned: Path) -> None:
     rewrite(filtered / "documents-00000.parquet", lambda t: t.slice(1))
     (cleaned / "out").mkdir()
     with pytest.raises(CleanTextError, match=r"name different documents|should stay"):
-        finish_documents(filtered, cleaned / "duplicates" / "duplicates-one.parquet", cleaned / "out")
+        finish_documents(filtered, cleaned / "duplicates", cleaned / "out", dump="one")
 
 
 def test_missing_duplicates_are_an_error(cleaned: Path) -> None:
     with pytest.raises(CleanTextError, match=r"duplicates-three\.parquet is missing"):
-        finish_documents(
-            cleaned / "filtered" / "one", cleaned / "duplicates" / "duplicates-three.parquet", cleaned / "out"
-        )
+        finish_documents(cleaned / "filtered" / "one", cleaned / "duplicates", cleaned / "out", dump="three")
+
+
+STORY = (
+    "The ferry left the harbour at dawn with nine sheep, two carpenters and a piano that nobody had tuned since the war. "
+    "By noon the fog had lifted, the carpenters were asleep among the sheep, and a girl from the second deck played a "
+    "waltz so slowly that the gulls settled on the rail to listen."
+)
+BANNER = "Subscribe to our letter and read a new story of the islands every week, free of charge and without notices."
+
+
+def test_near_copies_name_what_is_kept(
+    tmp_path: Path, write_raw_text: WriteRawText, read_rows: ReadRows, doc_id: DocId
+) -> None:
+    nearly = STORY.replace("nine sheep", "eight sheep")
+    texts = [nearly, STORY + " Then it rained.", OTHER]
+    clean(tmp_path, {"one": write_raw_text(tmp_path / "raw", texts, dump="one")})
+    first, second, third = read_rows(tmp_path / "clean" / "one", "ledger")
+    # The longer one stays.
+    assert (first["rule"], first["duplicate_of"], second["kept"], third["kept"]) == (
+        "near_duplicate",
+        doc_id("one", 1),
+        True,
+        True,
+    )
+    # 52 shingles of five words, five of them with the changed word; three more in the longer text: 47 of 52 + 55 - 47.
+    assert first["similarity"] == pytest.approx(47 / 60)
+    assert check_conservation(tmp_path / "raw", tmp_path / "clean" / "one").holds
+
+
+def test_near_copies_can_stay(tmp_path: Path, write_raw_text: WriteRawText) -> None:
+    texts = [STORY, STORY.replace("nine sheep", "eight sheep")]
+    settings = DuplicateSettings(near=False)
+    raw = {"one": write_raw_text(tmp_path / "raw", texts, dump="one")}
+    assert clean(tmp_path, raw, duplicate_settings=settings)["one"].kept == 2
+
+
+def test_repeated_text_is_cut_and_told(
+    tmp_path: Path, write_raw_text: WriteRawText, read_rows: ReadRows, doc_id: DocId
+) -> None:
+    texts = [f"{STORY}\n\n{BANNER}", f"{BANNER}\n\n{OTHER} {OTHER}", BANNER + "\n\n" + STORY.swapcase()[:120]]
+    reports = clean(
+        tmp_path,
+        {
+            "one": write_raw_text(tmp_path / "raw", texts[:2], dump="one"),
+            "two": write_raw_text(tmp_path / "raw2", [f"{BANNER}"], dump="two"),
+        },
+        filter_settings=FilterSettings(repeated_text=HashSettings(paragraphs=True, paragraph_characters=80)),
+        duplicate_settings=DuplicateSettings(repeated_text=CutSettings(paragraphs="first")),
+    )
+    first, second = read_rows(tmp_path / "clean" / "one", "ledger")
+    (third,) = read_rows(tmp_path / "clean" / "two", "ledger")
+    assert first["edits"] == []
+    assert [(edit["rule"], edit["count"]) for edit in second["edits"]] == [("repeated_paragraph", 1)]
+    assert second["clean_bytes"] == len(f"{OTHER} {OTHER}") == second["characters"]
+    assert (third["kept"], third["rule"], third["clean_bytes"]) == (False, "nothing_left", 0)
+    assert [row["text"] for row in read_rows(tmp_path / "clean" / "one", "documents")][1] == f"{OTHER} {OTHER}"
+    assert reports["two"].dropped == {"nothing_left": 1}
+    for dump, raw in (("one", "raw"), ("two", "raw2")):
+        assert check_conservation(tmp_path / raw, tmp_path / "clean" / dump).holds
+
+
+def test_every_failing_rule_and_every_mask_is_told(
+    tmp_path: Path, write_raw_text: WriteRawText, read_rows: ReadRows
+) -> None:
+    texts = ["1 2", "Write to anna.example@mail.example.org and to nobody else, she answers within the day."]
+    clean(tmp_path, {"one": write_raw_text(tmp_path / "raw", texts, dump="one")})
+    short, masked = read_rows(tmp_path / "clean" / "one", "ledger")
+    assert [failure["rule"] for failure in short["failures"]][:3] == ["too_short", "few_letters", "many_digits"]
+    assert short["failures"][0] == {"rule": "too_short", "value": 2.0, "threshold": 16.0}
+    assert [(edit["rule"], edit["count"]) for edit in masked["edits"]] == [("mask_email", 1)]
+    assert "example@" not in read_rows(tmp_path / "clean" / "one", "documents")[0]["text"]
