@@ -24,3 +24,11 @@ def lorem_ipsum(batch: TextBatch) -> Array:
     counts: Any = pc.count_substring(batch.texts, "lorem ipsum", ignore_case=True)
     values: Array = counts.to_numpy(zero_copy_only=False)
     return values
+
+
+@signal(pa.int64(), example=("锟斤拷锟斤拷", 2), language="zh")
+def misread_replacements(batch: TextBatch) -> Array:
+    """Occurrences of ``锟斤拷``, which is U+FFFD twice as UTF-8, read as GBK: text whose characters were lost."""
+    counts: Any = pc.count_substring(batch.texts, "锟斤拷")
+    values: Array = counts.to_numpy(zero_copy_only=False)
+    return values
