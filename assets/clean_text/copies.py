@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assets.clean_text.duplicates import find_duplicates
+from assets.clean_text.duplicates import DUPLICATES, find_duplicates
 from assets.clean_text.errors import CleanTextError
 from assets.clean_text.near_duplicates.search import NEAR_DUPLICATES, find_near_duplicates
 from assets.clean_text.near_duplicates.settings import NearDuplicateSettings
 from assets.clean_text.repeated_text.find import find_repeated_text
 from assets.clean_text.settings import DuplicateSettings
 from assets.clean_text.tables import TableWriter
+
+_BATCH_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,9 @@ def find_copies(
             {**signed[0], "threshold": settings.threshold, "comparisons": settings.comparisons}
         )
         near = find_near_duplicates(dumps, out, settings=search, exact=out, memory_limit=limit).near_duplicates
+        if any(near.values()):
+            for dump in dumps:
+                _point_to_survivors(out, dump, memory_limit=limit)
     else:
         for dump in dumps:
             TableWriter(out / f"near-duplicates-{dump}.parquet", NEAR_DUPLICATES).close()
@@ -75,6 +82,22 @@ def find_copies(
             f"near_{dump}": near[dump],
         }
     return Copies(counts)
+
+
+def _point_to_survivors(out: Path, dump: str, *, memory_limit: str) -> None:
+    """Where what an exact copy is a copy of goes as a near copy itself, name the document that stays instead."""
+    exact, resolved = out / f"duplicates-{dump}.parquet", out / f".resolved-{dump}.parquet"
+    with duckdb.connect(config={"memory_limit": memory_limit, "threads": 2}) as connection:
+        rows = connection.sql(
+            "SELECT exact.doc_id, coalesce(near.duplicate_of, exact.duplicate_of) AS duplicate_of "
+            "FROM read_parquet(?) AS exact LEFT JOIN read_parquet(?) AS near ON exact.duplicate_of = near.doc_id "
+            "ORDER BY exact.doc_id",
+            params=[str(exact), str(out / "near-duplicates-*.parquet")],
+        )
+        with TableWriter(resolved, DUPLICATES) as writer:
+            for batch in rows.to_arrow_reader(_BATCH_ROWS):
+                writer.write(pa.Table.from_batches([batch]))
+    resolved.replace(exact)
 
 
 def lost_shares(counts: Mapping[str, int], dumps: Sequence[str]) -> dict[str, float]:

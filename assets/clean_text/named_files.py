@@ -8,11 +8,14 @@ from typing import Any
 
 from assets.clean_text.errors import CleanTextError
 from assets.clean_text.evaluation_sets import evaluation_identity
+from assets.clean_text.near_duplicates.minhash import signed_with
 from assets.clean_text.settings import FilterSettings
 
 
 def named_files(settings: FilterSettings) -> dict[str, Any]:
-    """The policy's rules, and hashes of models, evaluation sets and block lists, for an artifact's fingerprint.
+    """What the documents depend on beside them and the settings, for an artifact's fingerprint.
+
+    The policy's rules, what signatures are made with, and hashes of models, evaluation sets and block lists.
 
     Raises:
         CleanTextError: If a file is missing.
@@ -20,6 +23,7 @@ def named_files(settings: FilterSettings) -> dict[str, Any]:
     identity: dict[str, Any] = {
         "policy": settings.load_policy().model_dump(mode="json", exclude={"description", "source"})
     }
+    identity["minhash"] = signed_with(settings.near_duplicates).decode()
     for name in ("quality_model", "perplexity_model"):
         path = getattr(settings, name)
         if path is not None:

@@ -201,8 +201,8 @@ def test_missing_duplicates_are_an_error(cleaned: Path) -> None:
 
 
 STORY = (
-    "The ferry left the harbour at dawn with nine sheep, two carpenters and a piano that nobody had tuned since the war. "
-    "By noon the fog had lifted, the carpenters were asleep among the sheep, and a girl from the second deck played a "
+    "The ferry left the harbour at dawn with nine sheep, two carpenters and a piano that nobody had tuned since the war."
+    " By noon the fog had lifted, the carpenters were asleep among the sheep, and a girl from the second deck played a "
     "waltz so slowly that the gulls settled on the rail to listen."
 )
 BANNER = "Subscribe to our letter and read a new story of the islands every week, free of charge and without notices."
@@ -225,6 +225,17 @@ def test_near_copies_name_what_is_kept(
     # 52 shingles of five words, five of them with the changed word; three more in the longer text: 47 of 52 + 55 - 47.
     assert first["similarity"] == pytest.approx(47 / 60)
     assert check_conservation(tmp_path / "raw", tmp_path / "clean" / "one").holds
+
+
+def test_an_exact_copy_of_a_near_copy_names_what_stays(
+    tmp_path: Path, write_raw_text: WriteRawText, read_rows: ReadRows, doc_id: DocId
+) -> None:
+    nearly = STORY.replace("nine sheep", "eight sheep")
+    texts = [nearly, STORY + " Then it rained.", nearly.upper()]
+    clean(tmp_path, {"one": write_raw_text(tmp_path / "raw", texts, dump="one")})
+    ledger = read_rows(tmp_path / "clean" / "one", "ledger")
+    assert [row["rule"] for row in ledger] == ["near_duplicate", None, "exact_duplicate"]
+    assert ledger[2]["duplicate_of"] == doc_id("one", 1) == ledger[0]["duplicate_of"]
 
 
 def test_near_copies_can_stay(tmp_path: Path, write_raw_text: WriteRawText) -> None:
