@@ -28,7 +28,7 @@ def print_report(report: LedgerReport, console: Console) -> None:
     for effect in report.rules:
         if effect.would:
             effects.add_row(
-                effect.rule,
+                escape(effect.rule),
                 f"{effect.first:,}",
                 f"{effect.would:,}",
                 share(effect.would, whole.documents),
@@ -43,7 +43,7 @@ def print_report(report: LedgerReport, console: Console) -> None:
     if report.edits:
         edits = _table("What was cut or replaced", "rule", "documents", "pieces", "bytes")
         for edit in report.edits:
-            edits.add_row(edit.rule, f"{edit.documents:,}", f"{edit.pieces:,}", size(edit.bytes))
+            edits.add_row(escape(edit.rule), f"{edit.documents:,}", f"{edit.pieces:,}", size(edit.bytes))
         console.print(edits)
     _print_examples("Dropped", report.dropped, console)
     _print_examples("Nearly dropped", report.near, console)
@@ -78,12 +78,12 @@ def print_account(account: DocumentAccount, console: Console) -> None:
     if row["failures"]:
         failures = _table("Every rule that fails", "rule", "value", "limit")
         for failure in row["failures"]:
-            failures.add_row(failure["rule"], _number(failure["value"]), _number(failure["threshold"]))
+            failures.add_row(escape(failure["rule"]), _number(failure["value"]), _number(failure["threshold"]))
         console.print(failures)
     if row["edits"]:
         edits = _table("What was cut or replaced", "rule", "pieces", "bytes")
         for edit in row["edits"]:
-            edits.add_row(edit["rule"], f"{edit['count']:,}", f"{edit['bytes']:,}")
+            edits.add_row(escape(edit["rule"]), f"{edit['count']:,}", f"{edit['bytes']:,}")
         console.print(edits)
     if account.signals:
         limits: dict[str, list[str]] = {}
@@ -103,7 +103,7 @@ def print_account(account: DocumentAccount, console: Console) -> None:
 def print_what_if(result: WhatIf, console: Console) -> None:
     """Print what another policy would change."""
     groups = _table(
-        f"Under the policy '{result.policy}'",
+        escape(f"Under the policy '{result.policy}'"),
         *("", "read", "kept now", "kept then", "newly kept", "newly dropped", "bytes now", "bytes then"),
     )
     for group in result.groups:
@@ -128,7 +128,7 @@ def print_what_if(result: WhatIf, console: Console) -> None:
         numbers = (rule.first_now, rule.first_then, rule.would_now, rule.would_then)
         cells = [f"{number:,}" for number in (*numbers, rule.newly_dropped, rule.newly_kept)]
         is_same = rule.first_now == rule.first_then and rule.would_now == rule.would_then
-        rules.add_row(rule.rule, *cells, style=None if is_same else "bold")
+        rules.add_row(escape(rule.rule), *cells, style=None if is_same else "bold")
     console.print(rules)
     _print_examples("Newly dropped, by", result.newly_dropped, console)
     _print_examples("Newly kept, now dropped by", result.newly_kept, console)
@@ -156,7 +156,9 @@ def _funnel(funnel: Funnel) -> Table:
     for row_number, (name, documents, length, left) in enumerate(rows):
         bar = "█" * round(BAR * left / funnel.documents) if funnel.documents else ""
         style = "bold" if row_number in (0, len(rows) - 1) else None
-        table.add_row(name, f"{documents:,}", share(documents, funnel.documents), size(length), bar, style=style)
+        table.add_row(
+            escape(name), f"{documents:,}", share(documents, funnel.documents), size(length), bar, style=style
+        )
     return table
 
 

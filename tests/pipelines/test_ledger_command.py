@@ -157,7 +157,8 @@ def test_what_if_of_a_file(cleaned: Path) -> None:
     result = json.loads(run("what-if", policy, "--json"))
     assert result["policy"] == "mine"
     assert {example["rule"] for example in result["newly_dropped"]} == {"few"}
-    assert {example["rule"] for example in result["newly_kept"]} <= {"too_short"}
+    shown = run("what-if", policy)
+    assert "Under the policy 'mine'" in shown and "A [red] house stood by the river." in shown
     with pytest.raises(CleanTextError, match="there is no policy at"):
         run("what-if", cleaned / "none.yaml")
 
@@ -176,7 +177,7 @@ def test_the_ledger_is_that_of_the_run_it_was_made_from(cleaned: Path) -> None:
 
     materialize("filtered_text", "tales", {"raw_text": "other", **named_files(settings)}, write_filtered)
     result = json.loads(run("what-if", "--rules", "too_short=9", "--dump", "tales", "--json"))
-    assert [(example["threshold"], example["value"]) for example in result["newly_kept"]][:1] == [(40.0, 9.0)]
+    assert {(example["threshold"], example["value"]) for example in result["newly_kept"]} == {(40.0, 9.0), (40.0, 27.0)}
 
 
 def test_what_cannot_be_answered_is_said(tmp_path: Path, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,5 +201,5 @@ def test_changes_are_written_as_in_the_settings() -> None:
         "many_digits": 0.4,
     }
     for wrong in ("too_short", "too_short=many", "too_short="):
-        with pytest.raises(SettingsError, match="write e.g. too_short=50"):
+        with pytest.raises(SettingsError, match=r"write e\.g\. too_short=50"):
             parse_changes([wrong])

@@ -72,14 +72,16 @@ def open_ledgers(
         memory_limit: Of DuckDB; what is beyond goes to disk, and is removed at the end.
 
     Raises:
-        CleanTextError: If a ledger is missing or of an earlier version.
+        CleanTextError: If a ledger is missing or of an earlier version, or memory or disk do not suffice.
     """
     ledgers = [dump.clean / LEDGER_FILE for dump in dumps]
     for path in ledgers:
         _check_columns(path)
     with (
         tempfile.TemporaryDirectory(prefix="corpusline-ledger-") as scratch,
-        duckdb.connect(config={"memory_limit": memory_limit, "temp_directory": scratch}) as connection,
+        duckdb.connect(
+            config={"memory_limit": memory_limit, "temp_directory": scratch, "preserve_insertion_order": False}
+        ) as connection,
     ):
         # A view takes no parameters, so the names are written into it.
         rows = f"read_parquet([{', '.join(quoted(str(path)) for path in ledgers)}])"
@@ -95,7 +97,13 @@ def open_ledgers(
             f"CREATE TEMP VIEW ledger AS SELECT * FROM (SELECT {', '.join(COLUMNS)} FROM "
             f"(SELECT * REPLACE ({declared} AS language) FROM {rows})) WHERE {chosen}"
         )
-        yield connection
+        try:
+            yield connection
+        except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+            raise CleanTextError(
+                f"reading the ledger failed within {memory_limit} of memory and temporary files in {scratch}: {error}; "
+                "allow more memory or free disk space"
+            ) from error
 
 
 def rows_of(
