@@ -69,7 +69,17 @@ def materialize(stage: str, dump: str, inputs: Mapping[str, Any], produce: Any) 
     return artifact
 
 
-def clean(tmp_path: Path, dump: str, language: str, texts: list[str], settings: FilterSettings) -> Artifact:
+def filter_settings(folder: Path, **limits: float) -> FilterSettings:
+    path = folder / "policy.yaml"
+    path.write_text(
+        "name: small\nrules:\n  - {name: too_short, signal: visible_characters, at_least: {'*': 16, zh: 6}}\n"
+        "  - {name: few_letters, signal: letter_share, at_least: 0.4}\n"
+    )
+    return FilterSettings(policy=str(path), rules=limits)
+
+
+def clean(tmp_path: Path, dump: str, language: str, texts: list[str], **limits: float) -> Artifact:
+    settings = filter_settings(tmp_path, **limits)
     raw = materialize("raw_text", dump, {"texts": texts}, lambda out: write_raw_text(out, dump, language, texts))
 
     def write_filtered(out: Path) -> dict[str, int]:
@@ -92,8 +102,8 @@ def clean(tmp_path: Path, dump: str, language: str, texts: list[str], settings: 
 def cleaned(tmp_path: Path, sources: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home in which both dumps of the catalogue have clean text."""
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    clean(tmp_path, "tales", "en", TALES, FilterSettings())
-    clean(tmp_path, "reviews", "zh", REVIEWS, FilterSettings())
+    clean(tmp_path, "tales", "en", TALES)
+    clean(tmp_path, "reviews", "zh", REVIEWS)
     return tmp_path
 
 
@@ -143,7 +153,7 @@ def test_ledger_of_a_document(cleaned: Path) -> None:
 
 def test_what_if_of_a_changed_threshold(cleaned: Path) -> None:
     shown = run("what-if", "--rules", "too_short.en=5", "--rules", "too_short.zh=60")
-    assert "Under the policy 'default, too_short.en=5, too_short.zh=60'" in shown
+    assert "Under the policy 'small, too_short.en=5, too_short.zh=60'" in shown
     assert "Newly kept, now dropped by: too_short" in shown and "Too short." in shown
     assert "Newly dropped, by: too_short" in shown
     assert "1 of the newly dropped documents have" not in shown, "the copy is as short"
@@ -164,11 +174,11 @@ def test_what_if_of_a_file(cleaned: Path) -> None:
 
 
 def test_the_ledger_is_that_of_the_run_it_was_made_from(cleaned: Path) -> None:
-    clean(cleaned, "tales", "en", TALES, FilterSettings(rules={"too_short": 40}))
+    clean(cleaned, "tales", "en", TALES, too_short=40)
     shown = json.loads(run("ledger", "--dump", "tales", "--json"))
     assert {(example["rule"], example["threshold"]) for example in shown["dropped"]} == {("too_short", 40.0)}
     # The filter ran once more, and what is clean was not made again.
-    settings = FilterSettings(rules={"too_short": 9})
+    settings = filter_settings(cleaned, too_short=9)
     raw = outputs_folder("raw_text", "tales")
     (folder,) = (path for path in raw.iterdir() if not path.name.startswith("."))
 
@@ -184,7 +194,7 @@ def test_what_cannot_be_answered_is_said(tmp_path: Path, sources: Path, monkeypa
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     with pytest.raises(SettingsError, match="there is no clean text yet"):
         run("ledger")
-    clean(tmp_path, "tales", "en", TALES, FilterSettings())
+    clean(tmp_path, "tales", "en", TALES)
     assert json.loads(run("ledger", "--json"))["dumps"] == ["tales"], "the other dump has none yet"
     with pytest.raises(SettingsError, match="'reviews' has no clean text yet"):
         run("ledger", "--dump", "reviews")

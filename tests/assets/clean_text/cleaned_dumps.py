@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from assets.clean_text.copies import find_copies
 from assets.clean_text.filtering import filter_documents
@@ -33,12 +34,32 @@ CHINESE = [
 SKIPPED = [{"path": "broken.jsonl", "line": 3, "byte_start": 120, "reason": "no JSON: '<b>'"}]
 
 
+POLICY = """
+name: small
+rules:
+  - {name: too_short, signal: visible_characters, at_least: {"*": 16, zh: 6}}
+  - {name: few_letters, signal: letter_share, at_least: {"*": 0.5, zh: 0.4}}
+  - {name: many_digits, signal: digit_share, at_most: {"*": 0.3, zh: 0.45}}
+  - {name: wrong_script_han, signal: han_share, at_least: {zh: 0.3}}
+  - {name: wrong_script_latin, signal: latin_share, at_least: {en: 0.7}}
+  - {name: short_words, signal: mean_word_length, at_least: {en: 2.5}}
+  - {name: repeated_text, signal: duplicate_13_character_share, at_most: 0.5}
+  - {name: few_characters, signal: character_entropy, at_least: 1.5}
+"""
+
+
+def filter_settings(folder: Path, **values: Any) -> FilterSettings:
+    """Settings of the filter with the policy above, written into a folder."""
+    path = folder / "policy.yaml"
+    path.write_text(POLICY)
+    return FilterSettings.model_validate({"policy": str(path), **values})
+
+
 def clean_dumps(
     base: Path,
     write_raw_text: WriteRawText,
     texts: Mapping[str, tuple[str, Sequence[str]]] | None = None,
-    *,
-    settings: FilterSettings | None = None,
+    **values: Any,
 ) -> list[StoredDump]:
     """Clean dumps, in the catalogue's order, below a folder.
 
@@ -46,9 +67,9 @@ def clean_dumps(
         base: Empty folder.
         write_raw_text: The fixture.
         texts: Language and texts by dump; by default ``ENGLISH`` as "tales" and ``CHINESE`` as "reviews".
-        settings: Of the filter.
+        values: Settings of the filter.
     """
-    settings = settings or FilterSettings()
+    settings = filter_settings(base, **values)
     given = {"tales": ("en", ENGLISH), "reviews": ("zh", CHINESE)} if texts is None else texts
     for dump, (language, documents) in given.items():
         skipped = SKIPPED if dump == "tales" else []

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from cleaned_dumps import CHINESE, ENGLISH, WriteRawText, clean_dumps
+from cleaned_dumps import CHINESE, ENGLISH, WriteRawText, clean_dumps, filter_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +19,6 @@ from assets.clean_text.filtering import filter_documents
 from assets.clean_text.ledger import LEDGER
 from assets.clean_text.ledger_report import StoredDump
 from assets.clean_text.policy import Policy, load_policy
-from assets.clean_text.settings import FilterSettings
 from assets.clean_text.what_if import WhatIf, what_if
 
 
@@ -111,7 +110,7 @@ def test_copies_of_a_newly_dropped_document_may_return(tmp_path: Path, write_raw
 
 
 def test_what_no_rule_of_the_policy_dropped_stays_dropped(tmp_path: Path, write_raw_text: WriteRawText) -> None:
-    dumps = clean_dumps(tmp_path, write_raw_text, settings=FilterSettings.parse({"licences": ["MIT"]}, origin="test"))
+    dumps = clean_dumps(tmp_path, write_raw_text, licences=["MIT"])
     everything = {dump.name: Policy.parse({"name": "all"}, origin="test") for dump in dumps}
     result = what_if(dumps, everything)
     assert (result.groups[0].kept_now, result.groups[0].kept_then) == (0, 0)
@@ -147,8 +146,9 @@ def test_it_agrees_with_filtering_again(
 ) -> None:
     base = tmp_path_factory.mktemp("property")
     texts = {"one": ("en", english), "two": ("zh", chinese)}
-    dumps = clean_dumps(base, write_raw_text, texts, settings=FilterSettings(rules=now))
-    result = what_if(dumps, {dump: FilterSettings(rules=then).load_policy() for dump in texts})
+    dumps = clean_dumps(base, write_raw_text, texts, rules=now)
+    other = filter_settings(base, rules=then)
+    result = what_if(dumps, dict.fromkeys(texts, other.load_policy()))
     kept_now, rules = 0, {rule.rule: rule for rule in result.rules}
     again: dict[str, dict[str, Any]] = {}
     before: dict[str, dict[str, Any]] = {}
@@ -156,7 +156,7 @@ def test_it_agrees_with_filtering_again(
         out = base / "again" / stored.name
         out.mkdir(parents=True)
         assert stored.raw is not None
-        filter_documents(stored.raw, out, dump=stored.name, settings=FilterSettings(rules=then))
+        filter_documents(stored.raw, out, dump=stored.name, settings=other)
         again |= {row["doc_id"]: row for row in pq.read_table(out / "decisions.parquet").to_pylist()}
         before |= {row["doc_id"]: row for row in pq.read_table(stored.clean / "ledger.parquet").to_pylist()}
         kept_now += sum(row["kept"] for row in before.values() if row["dump"] == stored.name)
@@ -182,8 +182,7 @@ def test_it_agrees_with_filtering_again(
 
 
 def test_signals_that_were_not_measured_are_named(tmp_path: Path, write_raw_text: WriteRawText) -> None:
-    few = FilterSettings(signals="needed")
-    dumps = clean_dumps(tmp_path, write_raw_text, {"one": ("en", ENGLISH)}, settings=few)
+    dumps = clean_dumps(tmp_path, write_raw_text, {"one": ("en", ENGLISH)}, signals="needed")
     mine = Policy.parse(
         {"name": "mine", "rules": [{"name": "few", "signal": "stop_words", "at_least": 2}]}, origin="test"
     )
@@ -228,7 +227,7 @@ def test_signals_of_other_documents_are_refused(tmp_path: Path, write_raw_text: 
     with pytest.raises(CleanTextError, match=r"signals-00000\.parquet and .* tell of different documents"):
         what_if(dumps, changed(dumps))
     with pytest.raises(CleanTextError, match="signals of 'tales' are gone"):
-        what_if([StoredDump("tales", dumps[0].clean)], {"tales": load_policy("default")})
+        what_if([StoredDump("tales", dumps[0].clean)], {"tales": load_policy("gopher")})
 
 
 def write_synthetic(base: Path, documents: int, policy: Policy) -> StoredDump:
