@@ -68,8 +68,12 @@ def print_account(account: DocumentAccount, console: Console) -> None:
         facts.add_row("bytes", f"{row['raw_bytes']:,} read, {row['clean_bytes']:,} cleaned")
     if row["duplicate_of"]:
         alike = "" if row["similarity"] is None else f", similarity {row['similarity']:.4g}"
-        where = _row_place(account.copy) if account.copy else "its row is not in these ledgers"
-        facts.add_row("copy of", escape(f"{row['duplicate_of']}{alike}: {where}"))
+        facts.add_row("copy of", escape(f"{row['duplicate_of']}{alike}"))
+        for original in account.originals:
+            state = "kept" if original["kept"] else f"itself a copy of {original['duplicate_of']}"
+            facts.add_row("", escape(f"{original['doc_id']}: {_row_place(original)}, {state}"))
+        if not account.originals or account.originals[-1]["duplicate_of"]:
+            facts.add_row("", "the row of the one that is kept is not in these ledgers")
     if account.copy_count:
         facts.add_row("copies of it", f"{account.copy_count:,} were dropped")
         for copy in account.copies:

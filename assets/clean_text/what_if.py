@@ -131,7 +131,7 @@ def what_if(
         connection.execute(_RETURNABLE)
         groups = _groups(connection)
         rules = _rules(connection, dumps, policies)
-        (copied,) = connection.execute("SELECT count(DISTINCT duplicate_of) FROM returnable").fetchone() or (0,)
+        (copied,) = connection.execute("SELECT count(DISTINCT original) FROM returnable").fetchone() or (0,)
         kept = _examples(connection, "kept_then AND NOT kept_now", "rule_now", count=examples, seed=seed)
         dropped = _examples(connection, "kept_now AND NOT kept_then", "rule_then", count=examples, seed=seed)
     own = {dump.name: dump.policy for dump in dumps if dump.policy}
@@ -156,10 +156,16 @@ CREATE TEMP TABLE compared (
 CREATE TEMP TABLE would_then (rule VARCHAR, documents BIGINT);
 """
 
+# What a copy is a copy of may be a near copy itself: the one that is kept is then one step further.
 _RETURNABLE = """
 CREATE TEMP TABLE returnable AS
-SELECT source, language, duplicate_of FROM compared SEMI JOIN
-(SELECT doc_id AS duplicate_of FROM compared WHERE kept_now AND NOT kept_then) USING (duplicate_of) WHERE passes
+WITH copies AS (
+    SELECT copy.source, copy.language, coalesce(middle.duplicate_of, copy.duplicate_of) AS original
+    FROM compared AS copy LEFT JOIN (SELECT doc_id, duplicate_of FROM compared WHERE duplicate_of IS NOT NULL) AS middle
+    ON copy.duplicate_of = middle.doc_id WHERE copy.duplicate_of IS NOT NULL AND copy.passes
+)
+SELECT source, language, original FROM copies SEMI JOIN
+(SELECT doc_id AS original FROM compared WHERE kept_now AND NOT kept_then) USING (original)
 """
 
 # Another policy matters only where every reason for which a document is dropped is a rule of its own policy.

@@ -23,7 +23,8 @@ class DocumentAccount:
         row: Its row of the ledger, by column.
         signals: What was measured, by signal; empty if the signals are gone.
         limits: The limits of the run's rules for its language: rule, signal, "at_least" or "at_most", limit.
-        copy: The ledger's row of the copy that is kept instead; None if it is no duplicate, or that row is not there.
+        originals: Rows of what it is a copy of, and so on to the one that is kept; empty if it is no duplicate. The
+            last is missing if its dump is not among those that were searched.
         copies: Up to ten rows of documents that were dropped as its duplicates.
         copy_count: Number of these documents.
         excerpt: Beginning of its text as read; empty if the text is gone or was never read.
@@ -32,7 +33,7 @@ class DocumentAccount:
     row: dict[str, Any]
     signals: dict[str, Any]
     limits: tuple[tuple[str, str, str, float], ...]
-    copy: dict[str, Any] | None
+    originals: tuple[dict[str, Any], ...]
     copies: tuple[dict[str, Any], ...]
     copy_count: int
     excerpt: str
@@ -60,7 +61,12 @@ def document_account(dumps: Sequence[StoredDump], doc_id: str, *, characters: in
                 f"'{doc_id}' is the beginning of several documents, e.g. {row['doc_id']} and {found[1]['doc_id']}; "
                 "write more of it"
             )
-        copy = _select(connection, "doc_id = ?", [row["duplicate_of"]]) if row["duplicate_of"] else []
+        originals: list[dict[str, Any]] = []
+        while (following := (originals or [row])[-1]["duplicate_of"]) and len(originals) < _MOST_COPIES:
+            original = _select(connection, "doc_id = ?", [following])
+            if not original:
+                break
+            originals += original
         copies = _select(connection, f"duplicate_of = ? ORDER BY doc_id LIMIT {_MOST_COPIES}", [row["doc_id"]])
         (count,) = connection.execute(
             "SELECT count(*) FROM ledger WHERE duplicate_of = ?", [row["doc_id"]]
@@ -72,7 +78,7 @@ def document_account(dumps: Sequence[StoredDump], doc_id: str, *, characters: in
         row=row,
         signals=signals,
         limits=_limits(dump, row["language"]),
-        copy=copy[0] if copy else None,
+        originals=tuple(originals),
         copies=tuple(copies),
         copy_count=count,
         excerpt=excerpt.get(row["doc_id"], ""),

@@ -148,14 +148,24 @@ def test_all_about_one_document(dumps: list[StoredDump]) -> None:
     copy = next(example for example in ledger_report(dumps).dropped if example.rule == "exact_duplicate")
     account = document_account(dumps, copy.doc_id[:12])
     assert (account.row["doc_id"], account.row["rule"], account.excerpt) == (copy.doc_id, "exact_duplicate", ENGLISH[3])
-    assert account.copy is not None and account.copy["path"] == "00000.txt"
+    assert [(row["path"], row["kept"]) for row in account.originals] == [("00000.txt", True)]
     assert account.signals["words"] == 19
     assert ("too_short", "visible_characters", "at_least", 16.0) in account.limits
     kept = document_account(dumps, str(copy.duplicate_of))
     assert (kept.row["kept"], kept.copy_count, [row["doc_id"] for row in kept.copies]) == (True, 1, [copy.doc_id])
+    assert kept.originals == ()
     digits = next(example for example in ledger_report(dumps).dropped if example.rule == "many_digits")
     failures = document_account(dumps, digits.doc_id).row["failures"]
     assert [failure["rule"] for failure in failures][:2] == ["few_letters", "many_digits"]
+
+
+def test_a_copy_of_a_near_copy_leads_to_the_one_that_is_kept(tmp_path: Path, write_raw_text: WriteRawText) -> None:
+    near = "The keeper of the old mill counted nine lanterns before the evening bell rang and wrote it down in the book"
+    dumps = clean_dumps(tmp_path, write_raw_text, {"one": ("en", [near + " again", near, near])})
+    rows = {row["path"]: row for row in pq.read_table(dumps[0].clean / "ledger.parquet").to_pylist()}
+    account = document_account(dumps, rows["00002.txt"]["doc_id"])
+    assert (account.row["rule"], account.originals[-1]["path"]) == ("exact_duplicate", "00000.txt")
+    assert account.originals[-1]["kept"]
 
 
 def test_a_document_is_named_by_a_beginning_that_is_enough(dumps: list[StoredDump]) -> None:
