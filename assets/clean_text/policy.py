@@ -13,6 +13,7 @@ A rule of an inherited rule's name replaces it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -28,6 +29,18 @@ from assets.clean_text.signals import BEFORE_EDITS
 from training.settings import Settings, SettingsError, nearest
 
 DEFAULT = "default"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's booleans, true and false alone: the key ``off`` and the language ``no`` are words."""
+
+
+_BOOLEAN = "tag:yaml.org,2002:bool"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOLEAN]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_BOOLEAN, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 
 
 class Policy(Settings):
@@ -107,7 +120,7 @@ def _load(name: str, folder: Path | None, above: tuple[str, ...]) -> Policy:
         origin, inner = f"policy '{name}'", None
         text = (resources.files("assets.clean_text") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, Loader=_Loader)  # noqa: S506 - it is a SafeLoader
     except yaml.YAMLError as error:
         raise CleanTextError(f"{origin} is no YAML: {error}") from None
     if not isinstance(content, Mapping):
