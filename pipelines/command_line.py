@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from pipelines.export_command import export
+from pipelines.ledger_command import ledger, what_if
 from pipelines.quality_command import train_perplexity, train_quality
 from training.settings import SettingsError
 
@@ -141,6 +142,8 @@ def mlflow(
     os.execv(command[0], command)
 
 
+app.command(name="ledger")(_explained(ledger))
+app.command(name="what-if")(_explained(what_if))
 app.command(name="export-text")(_explained(export))
 app.command(name="train-quality")(_explained(train_quality))
 app.command(name="train-perplexity")(_explained(train_perplexity))

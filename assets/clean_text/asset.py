@@ -15,7 +15,7 @@ from assets.clean_text.named_files import named_files
 from assets.clean_text.parts import remove_parts
 from assets.clean_text.progress import log_progress
 from assets.clean_text.settings import DuplicateSettings, FilterSettings
-from assets.clean_text.summaries import dropped_examples, funnel
+from assets.clean_text.summaries import dropped_examples, funnel, funnel_markdown
 from assets.home import outputs_folder
 from assets.launchpad import launchpad_schema
 from assets.lineage import artifact_metadata, materialize_dumps, upstream
@@ -206,6 +206,7 @@ def clean_text(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # ty
         return artifact, {
             "dagster/partition_row_count": artifact.manifest.counts["kept"],
             "funnel": _funnel_table(artifact.folder),
+            "funnel_by_source": dg.MetadataValue.md(funnel_markdown(artifact.folder)),
             "dropped_examples": _examples(raw.folder, artifact.folder),
         }
 

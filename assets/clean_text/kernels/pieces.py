@@ -548,7 +548,7 @@ def _merged(codes, bits, keys, cuts, begins, ends, found):  # type: ignore[no-un
     while piece < found:
         begin = begins[piece]
         last = piece
-        if piece + 1 < found and not bits[codes[begin]] & LETTER:
+        if piece + 1 < found and (ends[piece] - begin == 1 or not bits[codes[begin]] & LETTER):
             for stop in range(min(piece + 3, found - 1), piece, -1):
                 parts = _lookup(codes, begin, ends[stop], keys, cuts)
                 if parts and parts < np.uint64(256):

@@ -201,7 +201,7 @@ def test_missing_duplicates_are_an_error(cleaned: Path) -> None:
 
 
 STORY = (
-    "The ferry left the harbour at dawn with nine sheep, two carpenters and a piano that nobody had tuned since the war."
+    "The ferry left the harbour at dawn with nine sheep, two carpenters and a piano nobody had tuned since the war."
     " By noon the fog had lifted, the carpenters were asleep among the sheep, and a girl from the second deck played a "
     "waltz so slowly that the gulls settled on the rail to listen."
 )
