@@ -47,7 +47,7 @@ class RowGroup:
         try:
             return pq.ParquetFile(self.path).read_row_group(self.index)
         except (OSError, pa.ArrowException) as error:
-            raise CleanTextError(f"{self} cannot be read ({error}); run the raw text stage again") from error
+            raise _unreadable(str(self), error) from error
 
 
 def row_groups(folder: Path) -> list[RowGroup]:
@@ -61,7 +61,7 @@ def row_groups(folder: Path) -> list[RowGroup]:
         try:
             metadata = pq.read_metadata(path)
         except (OSError, pa.ArrowException) as error:
-            raise CleanTextError(f"{path} cannot be read ({error}); run the raw text stage again") from error
+            raise _unreadable(str(path), error) from error
         sizes = (metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
         found += [RowGroup(str(path), index, size) for index, size in enumerate(sizes)]
     return found
@@ -86,6 +86,11 @@ def batches(table: pa.Table, *, batch_bytes: int = BATCH_BYTES) -> Iterator[pa.T
         end = min(max(fitting, begin + 1), begin + _BATCH_ROWS)
         yield table.slice(begin, end - begin).combine_chunks()
         begin = end
+
+
+def _unreadable(what: str, error: Exception) -> CleanTextError:
+    reason = " ".join(str(error).split())  # Arrow's messages have several lines
+    return CleanTextError(f"{what} cannot be read ({reason}); run the raw text stage again")
 
 
 class _HashedFile(io.RawIOBase):
