@@ -59,7 +59,7 @@ class Policy(Settings):
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
-        names = [rule.name for rule in (*self.lines, *self.rules)]
+        names = [rule.name for rule in self.lines] + [rule.name for rule in self.rules]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two rules are named '{twice[0]}'; rename one")

@@ -18,7 +18,7 @@ from assets.clean_text.settings import DuplicateSettings, FilterSettings
 from assets.raw_text.documents import DOCUMENTS
 
 ROOT = Path(__file__).parents[3]
-PAGE = ROOT / "docs" / "text-rules.md"
+PAGES = [ROOT / "docs" / name for name in ("text-rules.md", "text-rules.zh.md")]
 
 ENGLISH = """\
 The ferry left the harbour a little after six, with the lamps still burning along the quay and hardly a soul on deck.
@@ -296,14 +296,15 @@ def test_the_tables_of_the_page_are_up_to_date() -> None:
 def test_the_examples_of_the_page_are_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     policies, configurations = [], []
-    for block in re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL):
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
         content = yaml.safe_load(block)
         if "name" in content:
             (tmp_path / f"{content['name']}.yaml").write_text(block, encoding="utf-8")
             policies.append(load_policy(f"{content['name']}.yaml"))
         else:
             configurations.append(content["ops"])
-    assert {policy.name for policy in policies} == {"default-for-crawls", "my-rules", "with-models"}
+    assert {policy.name for policy in policies} == {"default-for-crawls", "my-rules", "with-models", "wo-de"}
     for operations in configurations:
         FilterSettings.parse(operations["filtered_text"]["config"], origin="filtered_text")
         DuplicateSettings.parse(operations.get("duplicates", {}).get("config", {}), origin="duplicates")
