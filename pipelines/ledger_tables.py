@@ -15,7 +15,7 @@ from assets.clean_text.ledger_report import DocumentAccount, Example, Funnel, Le
 from assets.clean_text.ledger_report.numbers import measure, place, reason, share, size
 from assets.clean_text.what_if import WhatIf
 
-BAR = 24
+BAR = 18
 EXCERPT_CHARACTERS = 200
 
 

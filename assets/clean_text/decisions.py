@@ -13,7 +13,12 @@ import pyarrow as pa
 from assets.clean_text.kernels.buffers import Array
 from assets.clean_text.rules import Rule
 
-FAILURE: pa.DataType = pa.struct([("rule", pa.string()), ("value", pa.float64()), ("threshold", pa.float64())])
+FAILURE_FIELDS: list[pa.Field[Any]] = [
+    pa.field("rule", pa.string()),
+    pa.field("value", pa.float64()),
+    pa.field("threshold", pa.float64()),
+]
+FAILURE: pa.DataType = pa.struct(FAILURE_FIELDS)
 """A rule that a document fails: its name, what was measured, and the limit."""
 
 
@@ -83,27 +88,27 @@ def find_failures(signals: pa.Table, rules: Iterable[Rule]) -> Failures:
 def combine(parts: Sequence[Failures], documents: int) -> Decisions:
     """The decisions on documents that failed rules of several kinds: those of an earlier part come first."""
     rows = np.concatenate([*(part.rows for part in parts), np.zeros(0, np.int64)])
-    order = np.argsort(rows, kind="stable")
+    order: Array = np.argsort(rows, kind="stable")
     values, thresholds = (
         np.concatenate([*(getattr(part, name) for part in parts), np.zeros(0)])[order]
         for name in ("values", "thresholds")
     )
     names = pa.concat_arrays([*(part.names for part in parts), pa.array([], pa.string())])
-    failures = pa.StructArray.from_arrays(
+    failures: Any = pa.StructArray.from_arrays(
         [
-            names.take(pa.array(order)),
+            names.take(pa.array(order, pa.int64())),
             pa.array(values, pa.float64(), from_pandas=True),
             pa.array(thresholds, pa.float64(), from_pandas=True),
         ],
-        fields=list(FAILURE),
+        fields=FAILURE_FIELDS,
     )
     offsets = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=documents))]).astype(np.int64)
-    first = pa.array(offsets[:-1], mask=offsets[1:] == offsets[:-1])
+    first: Any = pa.array(offsets[:-1], mask=offsets[1:] == offsets[:-1])
     return Decisions(
         rule=failures.field("rule").take(first),
         value=failures.field("value").take(first),
         threshold=failures.field("threshold").take(first),
-        failures=pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), failures),
+        failures=pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32), pa.int32()), failures),
     )
 
 

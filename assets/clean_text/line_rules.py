@@ -16,7 +16,12 @@ from assets.clean_text.kernels.lines import _decode
 from assets.clean_text.kernels.unicode_tables import SPACE, character_bits
 from training.settings import Settings
 
-EDIT: pa.DataType = pa.struct([("rule", pa.string()), ("count", pa.int64()), ("bytes", pa.int64())])
+EDIT_FIELDS: list[pa.Field[Any]] = [
+    pa.field("rule", pa.string()),
+    pa.field("count", pa.int64()),
+    pa.field("bytes", pa.int64()),
+]
+EDIT: pa.DataType = pa.struct(EDIT_FIELDS)
 """What a rule did to a document: how many lines or pieces it cut or replaced, and how many UTF-8 bytes went."""
 
 
@@ -76,17 +81,19 @@ class EditLog:
     def array(self) -> pa.ListArray[Any]:
         """list of ``EDIT`` (n,)."""
         rows = np.concatenate([*self._rows, np.zeros(0, np.int64)]).astype(np.int64)
-        order = np.argsort(rows, kind="stable")
-        offsets = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=self._documents))]).astype(np.int32)
+        order: Array = np.argsort(rows, kind="stable")
+        offsets: Any = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=self._documents))]).astype(np.int32)
         values = pa.StructArray.from_arrays(
             [
-                pa.array(self._names, pa.string()).take(pa.array(order)),
+                pa.array(self._names, pa.string()).take(pa.array(order, pa.int64())),
                 pa.array(np.concatenate([*self._counts, np.zeros(0, np.int64)])[order], pa.int64()),
                 pa.array(np.concatenate([*self._bytes, np.zeros(0, np.int64)])[order], pa.int64()),
             ],
-            fields=list(EDIT),
+            fields=EDIT_FIELDS,
         )
-        return pa.ListArray.from_arrays(pa.array(offsets), values)
+        edits: Any = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
+        made: pa.ListArray[Any] = edits
+        return made
 
 
 def edit_lines(
@@ -148,17 +155,18 @@ def _dropped(lines: pa.StringArray, drop: DroppedLines, alive: Array) -> Array:
 
 
 def _without(lines: pa.StringArray, rule: LineRule, chosen: Array) -> pa.StringArray:
-    edited: Any
-    if rule.strip:
-        edited = pc.utf8_ltrim_whitespace(lines)
-    else:
-        pattern = rule.remove or ""
-        hits = pc.match_substring_regex(lines, pattern).to_numpy(zero_copy_only=False) & chosen
-        if not hits.any():
-            return lines
-        edited = pc.replace_substring_regex(lines.filter(pa.array(hits)), pattern=pattern, replacement="")
-        return pc.replace_with_mask(lines, pa.array(hits), edited)
-    return edited if chosen.all() else pc.if_else(pa.array(chosen), edited, lines)
+    pattern = r"^\pZ+|^[\s]+" if rule.strip else rule.remove or ""
+    hits = pc.match_substring_regex(lines, pattern).to_numpy(zero_copy_only=False) & chosen
+    if not hits.any():
+        return lines
+    found = lines.filter(pa.array(hits))
+    edited: Any = (
+        pc.utf8_ltrim_whitespace(found)
+        if rule.strip
+        else pc.replace_substring_regex(found, pattern=pattern, replacement="")
+    )
+    result: pa.StringArray = pc.replace_with_mask(lines, pa.array(hits), edited)
+    return result
 
 
 def _joined(
@@ -171,7 +179,7 @@ def _joined(
     rows = np.flatnonzero(touched)
     counts = np.bincount(owners[staying], minlength=len(texts))[rows]
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    grouped = pa.ListArray.from_arrays(pa.array(offsets), lines.filter(pa.array(staying)))
+    grouped: Any = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), lines.filter(pa.array(staying)))
     made: Any = pc.utf8_trim(pc.binary_join(grouped, "\n"), characters="\n")
     result: pa.StringArray = pc.replace_with_mask(texts, pa.array(touched), made)
     return result

@@ -1,4 +1,4 @@
-"""Rules: which measured values a document may have. A rule is data over signals: it can be decided again without text."""
+"""Rules: which measured values a document may have. A rule is data over signals, decided again without the text."""
 
 from __future__ import annotations
 

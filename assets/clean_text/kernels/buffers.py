@@ -18,6 +18,8 @@ def utf8(texts: pa.StringArray | pa.LargeStringArray) -> tuple[Array, Array]:
         uint8 of all bytes, and int64 (n + 1,): text i is ``data[offsets[i]:offsets[i + 1]]``.
     """
     wide = pa.types.is_large_string(texts.type)
+    offsets: Any
+    data: Any
     _, offsets, data = texts.buffers()
     if offsets is None or not len(texts):
         return np.zeros(0, np.uint8), np.zeros(len(texts) + 1, np.int64)

@@ -18,7 +18,8 @@ def count_characters(data: Array, offsets: Array, bits: Array) -> Array:
         offsets: int64 (n + 1,).
         bits: ``unicode_tables.character_bits()``.
     """
-    return _count(data, offsets, bits)
+    counts: Array = _count(data, offsets, bits)
+    return counts
 
 
 def count_marks(data: Array, offsets: Array, wanted: Sequence[str]) -> Array:

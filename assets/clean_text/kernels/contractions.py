@@ -15,8 +15,7 @@ from assets.clean_text.kernels.pieces import special_table
 
 _PRONOUNS = ("i", "you", "he", "she", "it", "we", "they")
 _QUESTIONS = ("who", "what", "when", "where", "why", "how", "there", "that")
-_NEGATED_ALONE = ("ca", "could", "do", "does", "did", "had", "may", "might", "must", "need", "ought", "sha", "should")
-_NEGATED_ALONE += ("wo", "would")
+_NEGATED_ALONE = tuple("ca could do does did had may might must need ought sha should wo would".split())
 _NEGATED = ("ai", "are", "is", "was", "were", "have", "has", "dare")
 _HAVING = ("could", "might", "must", "should", "would")
 _APOSTROPHES = ("'", "’")
@@ -28,7 +27,8 @@ _WHOLE = (
     "Mr. Mrs. Ms. Dr. Prof. Rev. Sen. Rep. Gov. Gen. Adm. St. Jr. Inc. Ltd. Co. co. Corp. Bros. Messrs. "
     "Mt. Md. Mo. Mont. Ph.D. D.C. N.C. N.D. N.H. N.J. N.M. N.Y. S.C. E.g. E.G. I.e. I.E. "
     "Ak. Ala. Apr. Ariz. Ark. Aug. Calif. Colo. Conn. Dec. Del. Feb. Fla. Ga. Ia. Id. Ill. Ind. Jan. Jul. Jun. "
-    "Kan. Kans. Ky. La. Mar. Mass. Mich. Minn. Miss. Neb. Nebr. Nev. Nov. Oct. Okla. Ore. Pa. Sep. Sept. Tenn. Va. Wash. Wis."
+    "Kan. Kans. Ky. La. Mar. Mass. Mich. Minn. Miss. Neb. Nebr. Nev. Nov. Oct. Okla. Ore. Pa. Sep. Sept. Tenn. Va. "
+    "Wash. Wis."
 )
 _CUT = ("can|not", "gon|na", "got|ta", "let|'s", "let|’s", "c'm|on", "c’m|on")
 _SMILEYS = (
@@ -58,10 +58,7 @@ def _english() -> Iterator[tuple[str, ...]]:
         if chunk.startswith(("'", "o'", "ma'")) or chunk.endswith("n'"):
             yield (chunk.replace("'", "’"),)
             yield (chunk[0].upper() + chunk[1:],)
-    for parts in (cut.split("|") for cut in _CUT):
-        yield tuple(parts)
-        yield (parts[0].capitalize(), *parts[1:])
-    for parts in _contractions():
+    for parts in (*(tuple(cut.split("|")) for cut in _CUT), *_contractions()):
         if "".join(parts) in _WORDS:
             continue
         yield parts

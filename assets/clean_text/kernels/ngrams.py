@@ -26,7 +26,8 @@ def repeated_characters(pieces: Pieces) -> Array:
     0 if the text has fewer pieces. Of repeated n-grams, the characters without spaces, each place counted once: after a
     repeat the search goes on behind it (datatrove, ``gopher_repetition_filter.py``).
     """
-    return _repeated(pieces.starts, pieces.hashes, pieces.lengths)
+    counts: Array = _repeated(pieces.starts, pieces.hashes, pieces.lengths)
+    return counts
 
 
 @numba.njit(cache=True, nogil=True)

@@ -1,8 +1,8 @@
 """Cuts texts into pieces: words and marks, as spaCy cuts languages with spaces, or along separators set before.
 
 For a chunk between white space (spaCy's "How spaCy's tokenizer works"): what the table of special chunks knows
-is cut as it says; marks come off the beginning and the end one by one; what is left is one piece if it looks like an address of
-the web, and is else cut at hyphens, ellipses and the like between letters. datatrove counts English words so
+is cut as it says; marks come off the beginning and the end one by one; what is left is one piece if it looks like an
+address of the web, and is else cut at hyphens, ellipses and the like between letters. datatrove counts English words so
 (``utils/word_tokenizers.py``), and its thresholds hold for this cut.
 """
 
@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from assets.clean_text.kernels.buffers import Array
+from assets.clean_text.kernels.compiled import compiled
 from assets.clean_text.kernels.unicode_tables import (
     CURRENCY,
     ICON,
@@ -117,7 +117,7 @@ def cut(data: Array, offsets: Array, bits: Array, special: tuple[Array, Array], 
     return Pieces(starts, hashes[:count], lengths[:count], flags[:count], sentences)
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _lookup(codes, begin, end, keys, cuts):  # type: ignore[no-untyped-def]
     """How a special chunk is cut; 0 if it is none."""
     if end - begin > _MOST_SPECIAL:
@@ -135,7 +135,7 @@ def _lookup(codes, begin, end, keys, cuts):  # type: ignore[no-untyped-def]
     return np.uint64(0)
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _is_key(keys, value):  # type: ignore[no-untyped-def]
     mask = len(keys) - 1
     slot = np.int64(value & np.uint64(mask))
@@ -146,12 +146,12 @@ def _is_key(keys, value):  # type: ignore[no-untyped-def]
     return False
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _ascii_digit(code):  # type: ignore[no-untyped-def]
     return 48 <= code <= 57
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _leading(codes, bits, begin, end):  # type: ignore[no-untyped-def]
     """Characters of the mark that comes off the beginning; 0 if none does."""
     code = codes[begin]
@@ -171,7 +171,7 @@ def _leading(codes, bits, begin, end):  # type: ignore[no-untyped-def]
     return 0
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _is_unit(codes, begin, end):  # type: ignore[no-untyped-def]
     """Whether these one to four ASCII characters are a unit of measure that follows a number."""
     size = end - begin
@@ -203,7 +203,7 @@ def _is_unit(codes, begin, end):  # type: ignore[no-untyped-def]
     return False
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _trailing(codes, bits, begin, end):  # type: ignore[no-untyped-def]
     """Characters of the mark or ending that comes off the end; 0 if none does."""
     last = codes[end - 1]
@@ -235,7 +235,7 @@ def _trailing(codes, bits, begin, end):  # type: ignore[no-untyped-def]
     return 0
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _inside(codes, bits, at, begin, end):  # type: ignore[no-untyped-def]
     """Characters of a mark at this place that cuts what stands around it; 0 if none does."""
     code = codes[at]
@@ -267,7 +267,7 @@ def _inside(codes, bits, at, begin, end):  # type: ignore[no-untyped-def]
     return 0
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _is_address(codes, bits, begin, end):  # type: ignore[no-untyped-def]
     """Whether a chunk looks like an address of the web: labels joined by dots, the last of letters, then a path."""
     at = begin
@@ -304,14 +304,14 @@ def _is_address(codes, bits, begin, end):  # type: ignore[no-untyped-def]
     return at == end or codes[at] in (_SLASH, 63, 35)
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
-def _cut(
+@compiled
+def _cut(  # type: ignore[no-untyped-def]
     data, offsets, bits, keys, cuts, separated, starts, hashes, lengths, flags, sentences, codes, begins, ends, tails
-):  # type: ignore[no-untyped-def]
+):
     """Fill the columns of ``Pieces``; returns how many pieces there are.
 
-    ``codes`` holds the characters of one chunk between white space; ``begins`` and ``ends`` are the places of its pieces
-    in it, ``tails`` the sizes of those that come off the end, last piece first.
+    ``codes`` holds the characters of one chunk between white space; ``begins`` and ``ends`` are the places of its
+    pieces in it, ``tails`` the sizes of those that come off the end, last piece first.
     """
     texts = len(offsets) - 1
     count = 0
@@ -369,9 +369,9 @@ def _cut(
                     word = size - 1 if ends_word else 0
                 else:
                     word = 0
-                if word and not separated and word <= _MOST_SPECIAL:
-                    if _is_key(keys, body) or (word < size and _is_key(keys, chunk)):
-                        word = 0
+                known = word and not separated and word <= _MOST_SPECIAL
+                if known and (_is_key(keys, body) or (word < size and _is_key(keys, chunk))):
+                    word = 0
                 if word:
                     hashes[count] = body
                     lengths[count] = word
@@ -427,7 +427,7 @@ def _cut(
     return count
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _place(begins, ends, found, begin, end, parts):  # type: ignore[no-untyped-def]
     """Append the pieces of a chunk: as a special one is cut, or whole."""
     if parts == 0:
@@ -446,7 +446,7 @@ def _place(begins, ends, found, begin, end, parts):  # type: ignore[no-untyped-d
     return found
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _cut_chunk(codes, bits, size, keys, cuts, begins, ends, tails):  # type: ignore[no-untyped-def]
     """The pieces of a chunk; returns how many, their places are in ``begins`` and ``ends``."""
     found = 0
@@ -505,7 +505,7 @@ def _cut_chunk(codes, bits, size, keys, cuts, begins, ends, tails):  # type: ign
     return _merged(codes, bits, keys, cuts, begins, ends, found)
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _cut_latin(codes, size, begins, ends):  # type: ignore[no-untyped-def]
     """Cut a piece of ASCII as jieba does and its Rust twin does not: apt - get, 8.1 . 3, but 3.14 and 50%."""
     for place in range(size):
@@ -535,12 +535,12 @@ def _cut_latin(codes, size, begins, ends):  # type: ignore[no-untyped-def]
     return found
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _ascii_alphanumeric(code):  # type: ignore[no-untyped-def]
     return 48 <= code <= 57 or 65 <= code <= 90 or 97 <= code <= 122
 
 
-@numba.njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def _merged(codes, bits, keys, cuts, begins, ends, found):  # type: ignore[no-untyped-def]
     """Join pieces side by side that together are one special piece, such as ``):``; returns how many stay."""
     kept = 0

@@ -110,8 +110,8 @@ class TextBatch:
         languages = np.array([(language or "").partition("-")[0] for language in self.languages.to_pylist()], object)
         groups = []
         for language in sorted(set(languages)):
-            rows = np.flatnonzero(languages == language)
-            texts = self.texts if len(rows) == len(self) else self.texts.take(pa.array(rows))
+            rows: Array = np.flatnonzero(languages == language)
+            texts = self.texts if len(rows) == len(self) else self.texts.take(pa.array(rows, pa.int64()))
             groups.append((language, rows, split(texts, splitter(language))))
         return groups
 
