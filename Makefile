@@ -64,7 +64,7 @@ lock:  ## Write constraints.txt from what a clean environment gets from the rang
 	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/pip install --quiet --upgrade pip setuptools
 	.venv-lock/bin/pip install --quiet torch==2.13.0
-	.venv-lock/bin/pip install --quiet --editable '.[dev,bench]'
+	.venv-lock/bin/pip install --quiet --editable '.[dev]'
 	{ echo "# What the demo, the tests and CI were run with; 'make lock' writes it anew."; \
 	  .venv-lock/bin/pip freeze --all --exclude-editable | sed 's/^torch==.*/torch==2.13.0/' | grep -v '^nvidia-\|^triton==' | LC_ALL=C sort -f; } > constraints.txt
 	rm -rf .venv-lock
