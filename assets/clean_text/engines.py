@@ -40,7 +40,10 @@ def _map_on_ray(function: Callable[[RowGroup], str], row_groups: Sequence[RowGro
     def call(row: dict[str, Any]) -> dict[str, Any]:
         use_one_thread()
         place = row.pop("place")
-        return {"place": place, "result": function(RowGroup(**row))}
+        try:
+            return {"place": place, "result": function(RowGroup(**row)), "error": ""}
+        except CleanTextError as error:  # Ray would bury its message
+            return {"place": place, "result": "", "error": str(error)}
 
     started = _begin(ray, workers)
     try:
@@ -49,12 +52,14 @@ def _map_on_ray(function: Callable[[RowGroup], str], row_groups: Sequence[RowGro
         waiting: dict[int, str] = {}
         place = 0
         for row in found.iter_rows() if rows else ():
+            if row["error"]:
+                raise CleanTextError(row["error"])
             waiting[row["place"]] = row["result"]
             while place in waiting:
                 yield waiting.pop(place)
                 place += 1
     except ray.exceptions.RayError as error:
-        raise CleanTextError(f"the work on Ray failed: {_cause(error)}") from error
+        raise CleanTextError(f"the work on Ray failed: {error}") from error
     finally:
         if started:
             ray.shutdown()
@@ -86,10 +91,3 @@ def _begin(ray: Any, workers: int) -> bool:
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise CleanTextError(f"Ray at {address or 'this machine'} cannot be reached: {error}") from error
     return True
-
-
-def _cause(error: BaseException) -> BaseException:
-    """What a worker raised, without Ray's traces around it."""
-    while (inner := getattr(error, "cause", None) or error.__cause__) is not None:
-        error = inner
-    return error

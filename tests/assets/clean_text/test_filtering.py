@@ -24,6 +24,13 @@ TEXTS = [
     "Rough winds do shake the darling buds of May.",
     "\u200b\ufeff \n",
 ]
+POLICY = """
+name: plain
+rules:
+  - {name: empty, signal: visible_characters, at_least: 1}
+  - {name: too_short, signal: visible_characters, at_least: 16}
+  - {name: few_letters, signal: letter_share, at_least: 0.75}
+"""
 
 
 def test_every_document_is_judged(
@@ -32,7 +39,9 @@ def test_every_document_is_judged(
     raw = write_raw_text(tmp_path / "raw", TEXTS)
     out = tmp_path / "out"
     out.mkdir()
-    report = filter_documents(raw, out, dump="dump", settings=FilterSettings())
+    policy = tmp_path / "plain.yaml"
+    policy.write_text(POLICY)
+    report = filter_documents(raw, out, dump="dump", settings=FilterSettings(policy=str(policy)))
     documents, decisions = read_rows(out, "documents"), read_rows(out, "decisions")
     assert [row["text"] for row in documents] == [
         "Shall I compare thee to a summer's day?\nThou art more lovely and more temperate.",
@@ -49,6 +58,7 @@ def test_every_document_is_judged(
     assert decisions[1] == {
         "doc_id": doc_id("dump", 1),
         "dump": "dump",
+        "source": "dump",
         "path": "00001.txt",
         "byte_start": 0,
         "byte_end": 9,
@@ -57,6 +67,11 @@ def test_every_document_is_judged(
         "rule": "too_short",
         "value": 9.0,
         "threshold": 16.0,
+        "failures": [
+            {"rule": "too_short", "value": 9.0, "threshold": 16.0},
+            {"rule": "few_letters", "value": 6 / 9, "threshold": 0.75},
+        ],
+        "edits": [],
         "detail": None,
         "characters": 9,
         "raw_bytes": 9,
@@ -101,7 +116,14 @@ def test_output_does_not_depend_on_workers(tmp_path: Path, write_raw_text: Write
         filter_documents(raw, out, dump="dump", settings=FilterSettings(), workers=workers)
         digests.append({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in out.iterdir()})
     assert digests[0] == digests[1]
-    assert len(digests[0]) == 4
+    assert sorted(digests[0]) == [
+        "contamination.parquet",
+        "decisions.parquet",
+        "documents-00000.parquet",
+        "minhash.parquet",
+        "signals-00000.parquet",
+        "signatures.parquet",
+    ]
 
 
 def test_preprocessing_comes_before_the_rules(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -18,20 +19,27 @@ CLEAN = """
 import sys
 from pathlib import Path
 from assets.clean_text.conservation import check_conservation
-from assets.clean_text.duplicates import find_duplicates
+from assets.clean_text.copies import find_copies
 from assets.clean_text.filtering import filter_documents
 from assets.clean_text.ledger import finish_documents
-from assets.clean_text.settings import FilterSettings
+from assets.clean_text.settings import DuplicateSettings, FilterSettings
 
-base = Path(sys.argv[1])
-for stage in ("filtered", "duplicates", "clean"):
-    (base / stage).mkdir()
-filter_documents(base / "raw", base / "filtered", dump="synthetic", settings=FilterSettings())
-find_duplicates({"synthetic": base / "filtered"}, base / "duplicates")
-report = finish_documents(base / "filtered", base / "duplicates" / "duplicates-synthetic.parquet", base / "clean")
-conservation = check_conservation(base / "raw", base / "clean")
-assert conservation.holds, conservation.violations
-assert report.dropped["exact_duplicate"] == report.documents // 10, report
+if __name__ == "__main__":
+    base = Path(sys.argv[1])
+    for stage in ("filtered", "copies", "clean"):
+        (base / stage).mkdir()
+    settings = FilterSettings()
+    filter_documents(base / "raw", base / "filtered", dump="synthetic", settings=settings, parts=base / "parts")
+    find_copies(
+        {"synthetic": base / "filtered"},
+        base / "copies",
+        settings=DuplicateSettings(),
+        signed=[settings.near_duplicates.model_dump(mode="json")],
+    )
+    report = finish_documents(base / "filtered", base / "copies", base / "clean", dump="synthetic")
+    conservation = check_conservation(base / "raw", base / "clean")
+    assert conservation.holds, conservation.violations
+    assert report.dropped["exact_duplicate"] >= report.documents // 20, report
 """
 
 
@@ -39,7 +47,11 @@ assert report.dropped["exact_duplicate"] == report.documents // 10, report
 @pytest.mark.timeout(1800)
 def test_memory_is_bounded_by_batch_not_by_corpus(tmp_path: Path) -> None:
     write_synthetic_documents(tmp_path / "raw")
-    process = subprocess.Popen([sys.executable, "-c", CLEAN, str(tmp_path)])
+    script = tmp_path / "clean.py"
+    script.write_text(CLEAN)
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path)], env=os.environ | {"PYTHONPATH": str(Path.cwd())}
+    )
     peak = 0
     while process.poll() is None:
         peak = max(peak, resident_bytes(process.pid))
