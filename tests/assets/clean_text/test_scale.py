@@ -62,11 +62,11 @@ def test_memory_is_bounded_by_batch_not_by_corpus(tmp_path: Path) -> None:
 
 
 def resident_bytes(pid: int) -> int:
-    """Resident memory of a process and its children; pages they share are counted for each."""
+    """Resident memory of a process and its children; of a page that several share, each has its part."""
     total = 0
     try:
         for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
-            total += process.memory_info().rss
+            total += process.memory_full_info().pss
     except psutil.NoSuchProcess:
         pass
     return total
