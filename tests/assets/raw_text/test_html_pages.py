@@ -31,7 +31,8 @@ ARTICLE = (
     "<main><section><div><h1>码头</h1>"
     "<p>清晨的码头还没有醒来。<br>渔船一只挨着一只。</p>"
     "<ul><li>nets &amp; lines, as every morning, and bread</li></ul>"
-    "<script>var x;</script><p>See <a href='https://example.org/map'>the map</a>.<img alt='a boat' src='b.jpg'></p></div></section></main>"
+    "<script>var x;</script>"
+    "<p>See <a href='https://example.org/map'>the map</a>.<img alt='a boat' src='b.jpg'></p></div></section></main>"
     "<footer>© 2026</footer>"
 )
 
