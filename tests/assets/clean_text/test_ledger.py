@@ -151,7 +151,7 @@ def test_each_violation_is_named(
     assert any(sentence.startswith(violation) for sentence in conservation.violations), conservation.violations
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(st.sampled_from([GOOD, OTHER, GOOD.lower(), "x", "", "\ufeff", "好！" * 9]), max_size=7)))
 def test_documents_are_conserved(
     tmp_path_factory: pytest.TempPathFactory, write_raw_text: WriteRawText, read_rows: ReadRows, dumps: list[list[str]]
@@ -222,8 +222,8 @@ def test_near_copies_name_what_is_kept(
         True,
         True,
     )
-    # 52 shingles of five words, five of them with the changed word; three more in the longer text: 47 of 52 + 55 - 47.
-    assert first["similarity"] == pytest.approx(47 / 60)
+    # 51 shingles of five words, five of them with the changed word; three more in the longer text: 46 of 51 + 54 - 46.
+    assert first["similarity"] == pytest.approx(46 / 59)
     assert check_conservation(tmp_path / "raw", tmp_path / "clean" / "one").holds
 
 
