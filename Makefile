@@ -25,7 +25,7 @@ demo: .venv/.installed  ## Raw text to a registered language model, a few minute
 test: .venv/.installed-dev  ## The everyday test suite
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: .venv/.installed-dev  ## The slow tests: two gigabytes of text, every ZeRO stage, killed processes
+test-slow: .venv/.installed-dev  ## The slow tests: hundreds of megabytes of text, every ZeRO stage, killed processes
 	$(BIN)/python -m pytest -m slow
 
 lint: .venv/.installed-dev  ## Style, types, direction of imports

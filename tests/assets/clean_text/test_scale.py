@@ -13,7 +13,7 @@ import pytest
 
 from assets.raw_text.documents import DOCUMENTS, DocumentWriter
 
-SIZE = 2_000_000_000
+SIZE = 300_000_000
 MOST_MEMORY = 1_500_000_000
 CLEAN = """
 import sys
