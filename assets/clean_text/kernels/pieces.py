@@ -39,6 +39,8 @@ SEPARATOR = "\x1f"
 """Stands between the pieces of texts that were cut before."""
 
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
+# No character's code: else a piece would have the hash it has with U+0000 before it.
+_SEED = np.uint64(0xD6E8FEB86659FD93)
 _MOST_SPECIAL = 20
 _SHIFT = np.uint64(29)
 _DOT, _PLUS, _MINUS, _SLASH, _COLON, _COMMA = (ord(mark) for mark in ".+-/:,")
@@ -64,7 +66,7 @@ class Pieces(NamedTuple):
 
 def piece_hash(piece: str) -> int:
     """The hash of a piece, as in ``Pieces.hashes``."""
-    value = 0
+    value = int(_SEED)
     for character in piece:
         value = _step(value, ord(character))
     return value
@@ -122,7 +124,7 @@ def _lookup(codes, begin, end, keys, cuts):  # type: ignore[no-untyped-def]
     """How a special chunk is cut; 0 if it is none."""
     if end - begin > _MOST_SPECIAL:
         return np.uint64(0)
-    value = np.uint64(0)
+    value = _SEED
     for at in range(begin, end):
         value = (value ^ np.uint64(codes[at])) * _PRIME
         value ^= value >> _SHIFT
@@ -324,8 +326,8 @@ def _cut(  # type: ignore[no-untyped-def]
             size = 0
             others = 0
             last = np.uint32(0)
-            chunk = np.uint64(0)
-            body = np.uint64(0)
+            chunk = _SEED
+            body = _SEED
             newline = False
             while at < stop:
                 byte = data[at]
@@ -390,7 +392,7 @@ def _cut(  # type: ignore[no-untyped-def]
                     found = _cut_chunk(codes, bits, size, keys, cuts, begins, ends, tails)
             for piece in range(found):
                 begin, end = begins[piece], ends[piece]
-                value = np.uint64(0)
+                value = _SEED
                 kinds = np.uint32(0)
                 busy = False
                 marks = True

@@ -11,6 +11,8 @@ import numpy as np
 from assets.clean_text.kernels.buffers import Array
 from assets.clean_text.kernels.pieces import HAS_LETTER, IS_WORD, Pieces, piece_hash
 
+_MOST_STOP_WORDS = 64
+
 
 class WordStatistics(NamedTuple):
     """Counts over n texts; int64 (n,) each.
@@ -31,14 +33,24 @@ class WordStatistics(NamedTuple):
 
 
 def word_statistics(pieces: Pieces, stop_words: Sequence[str]) -> WordStatistics:
-    """Count the pieces of texts; at most 64 stop words, compared as they are written."""
-    hashes = np.array([piece_hash(word) for word in stop_words], np.uint64)
-    order = np.argsort(hashes)
-    return WordStatistics(*_count(pieces.starts, pieces.hashes, pieces.lengths, pieces.flags, hashes[order]).T.copy())
+    """Count the pieces of texts.
+
+    Args:
+        pieces: Of n texts.
+        stop_words: At most 64, compared as they are written.
+
+    Raises:
+        ValueError: If there are more stop words.
+    """
+    if len(stop_words) > _MOST_STOP_WORDS:
+        raise ValueError(f"{len(stop_words)} stop words are more than {_MOST_STOP_WORDS}")
+    hashes = np.sort(np.array([piece_hash(word) for word in stop_words], np.uint64))
+    longest = max(map(len, stop_words), default=0)
+    return WordStatistics(*_count(pieces.starts, pieces.hashes, pieces.lengths, pieces.flags, hashes, longest).T.copy())
 
 
 @numba.njit(cache=True, nogil=True)
-def _count(starts, hashes, lengths, flags, stop_words):  # type: ignore[no-untyped-def]
+def _count(starts, hashes, lengths, flags, stop_words, longest):  # type: ignore[no-untyped-def]
     result = np.zeros((len(starts) - 1, 5), np.int64)
     for text in range(len(starts) - 1):
         row = result[text]
@@ -51,7 +63,7 @@ def _count(starts, hashes, lengths, flags, stop_words):  # type: ignore[no-untyp
                 row[2] += lengths[piece]
             if flag & HAS_LETTER:
                 row[3] += 1
-            if lengths[piece] <= 8 and len(stop_words):
+            if lengths[piece] <= longest:
                 value = hashes[piece]
                 place = np.searchsorted(stop_words, value)
                 if place < len(stop_words) and stop_words[place] == value:
