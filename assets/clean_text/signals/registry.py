@@ -20,6 +20,8 @@ from training.settings import nearest
 BEFORE_EDITS = "_before_edits"
 """Ending of a column measured on the text as it was before line rules and masks changed it."""
 
+_TAKEN = ("doc_id", "declared_language")
+
 Compute = Callable[[TextBatch], Any]
 
 
@@ -63,7 +65,7 @@ def signal(
         name = compute.__name__.rstrip("_")
         if not compute.__doc__:
             raise ValueError(f"the signal '{name}' needs a docstring: what does the column mean?")
-        if name in SIGNALS or name.endswith(BEFORE_EDITS):
+        if name in SIGNALS or name in _TAKEN or name.endswith(BEFORE_EDITS):
             raise ValueError(f"a signal cannot be named '{name}': the name is taken")
         SIGNALS[name] = Signal(name, type, compute.__doc__.strip(), compute, on_request, language, example)
         return compute
@@ -110,12 +112,24 @@ def measure(
         batch: The documents.
         names: Columns to measure.
         before: The same documents before edits; by default they were not edited.
+
+    Raises:
+        CleanTextError: If a name is no signal's, or a signal's values are not one of its type for each document.
     """
     schema = signals_schema(names)
     columns: list[Any] = [doc_ids, batch.languages]
     for name in schema.names[2:]:
         found = find_signal(name)
         subject = batch if before is None or not name.endswith(BEFORE_EDITS) else before
-        values = found.compute(subject)
-        columns.append(values if isinstance(values, pa.Array) else pa.array(values, found.type))
+        columns.append(_column(found, found.compute(subject), len(batch)))
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _column(found: Signal, values: Any, documents: int) -> Any:
+    if len(values) != documents:
+        raise CleanTextError(f"the signal '{found.name}' gives {len(values)} values for {documents} documents")
+    try:
+        column: Any = values if isinstance(values, pa.ChunkedArray) else pa.array(values)
+        return column.cast(found.type)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise CleanTextError(f"the signal '{found.name}' gives no {found.type}: {error}") from None
