@@ -21,6 +21,9 @@ FAILURE_FIELDS: list[pa.Field[Any]] = [
 FAILURE: pa.DataType = pa.struct(FAILURE_FIELDS)
 """A rule that a document fails: its name, what was measured, and the limit."""
 
+_ROW = "#"
+"""Column of the document's index; no signal has such a name."""
+
 
 @dataclass(frozen=True)
 class Decisions:
@@ -59,7 +62,8 @@ def decide(signals: pa.Table, rules: Iterable[Rule]) -> Decisions:
     """Apply rules to measured documents.
 
     Args:
-        signals: ``declared_language`` and a column for each signal that a rule asks for, n rows.
+        signals: ``declared_language`` and a column for each signal that a rule asks for, n rows. A value that is null
+            or NaN fails no rule.
         rules: In order; the first that fails is the reason.
     """
     return combine([find_failures(signals, rules)], signals.num_rows)
@@ -69,10 +73,10 @@ def find_failures(signals: pa.Table, rules: Iterable[Rule]) -> Failures:
     """The rules that measured documents fail, by document and in the order of the rules; arguments as ``decide``'s."""
     rules = [rule for rule in rules if rule.is_on]
     languages = [*dict.fromkeys(signals["declared_language"].to_pylist())]
-    query = failures_query(rules, languages, relation="signals", row="row")
+    query = failures_query(rules, languages, relation="signals", row=f'"{_ROW}"')
     if not query or not signals.num_rows:
         return Failures(np.zeros(0, np.int64), pa.array([], pa.string()), np.zeros(0), np.zeros(0))
-    numbered = signals.append_column("row", pa.array(np.arange(signals.num_rows)))
+    numbered = signals.append_column(_ROW, pa.array(np.arange(signals.num_rows)))
     with duckdb.connect(config={"threads": 1}) as connection:
         connection.register("signals", numbered)
         failed = connection.sql(f"SELECT * FROM ({query}) ORDER BY row, place").to_arrow_table()
@@ -129,11 +133,12 @@ def failures_query(rules: Sequence[Rule], languages: Sequence[str | None], *, re
         limits = {language: rule.threshold(language) for language in languages}
         if all(limit is None for limit in limits.values()):
             continue
-        comparison = "<" if rule.at_least is not None else ">"
-        limit = _limit(limits)
+        value, limit = f'"{rule.signal}"::DOUBLE', _limit(limits)
+        # To DuckDB NaN is larger than every number.
+        fails = f"{value} < {limit}" if rule.at_least is not None else f"{value} > {limit} AND NOT isnan({value})"
         parts.append(
-            f'SELECT {row} AS row, {place} AS place, "{rule.signal}"::DOUBLE AS value, {limit} AS threshold '
-            f'FROM {relation} WHERE "{rule.signal}" {comparison} {limit}'
+            f"SELECT {row} AS row, {place} AS place, {value} AS value, {limit} AS threshold "
+            f"FROM {relation} WHERE {fails}"
         )
     return " UNION ALL ".join(parts)
 

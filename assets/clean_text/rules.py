@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
+import pyarrow as pa
 from pydantic import Field, field_validator, model_validator
 
 from assets.clean_text.errors import CleanTextError
@@ -44,9 +46,11 @@ class Rule(Settings):
     @classmethod
     def _signal_exists(cls, name: str) -> str:
         try:
-            find_signal(name)
+            found = find_signal(name)
         except CleanTextError as error:
             raise ValueError(str(error)) from None
+        if not any(test(found.type) for test in (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)):
+            raise ValueError(f"the signal '{name}' is no number ({found.type}): it has no threshold")
         return name
 
     @model_validator(mode="after")
@@ -85,25 +89,29 @@ def change_thresholds(rules: Iterable[Rule], changes: Mapping[str, float | None]
 
     Args:
         rules: The rules to change.
-        changes: By rule name ("too_short") for every language that has a threshold, or by name and language
-            ("too_short.zh") for one; the latter is the stronger. None switches the rule off there.
+        changes: By rule name ("too_short") for every language that has a threshold (if none has one, for those that
+            are named), or by name and language ("too_short.zh") for one; the latter is the stronger. None switches the
+            rule off there.
 
     Raises:
-        ValueError: If there is no rule of that name; the message has the nearest.
+        ValueError: If there is no rule of that name, the message has the nearest; or a threshold is infinite.
     """
     rules = list(rules)
     known = [rule.name for rule in rules]
-    for key in changes:
+    for key, threshold in changes.items():
         name = key.partition(".")[0]
         if name not in known:
             raise ValueError(f"unknown rule '{name}', {nearest(name, known)}")
+        if threshold is not None and not math.isfinite(threshold):
+            raise ValueError(f"the threshold '{key}' = {threshold} is no finite number")
     return [rule.with_thresholds(_changed(rule, changes)) for rule in rules]
 
 
 def _changed(rule: Rule, changes: Mapping[str, Any]) -> dict[str, float | None]:
     thresholds = rule.thresholds
     if rule.name in changes:
-        thresholds = dict.fromkeys(thresholds, changes[rule.name])
+        held = [language for language, threshold in thresholds.items() if threshold is not None]
+        thresholds |= dict.fromkeys(held or thresholds, changes[rule.name])
     for key, threshold in changes.items():
         name, _, language = key.partition(".")
         if name == rule.name and language:
