@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import numba
 import numpy as np
@@ -25,14 +25,19 @@ EDIT: pa.DataType = pa.struct(EDIT_FIELDS)
 """What a rule did to a document: how many lines or pieces it cut or replaced, and how many UTF-8 bytes went."""
 
 
+Phrase = Annotated[str, Field(min_length=1)]
+
+
 class DroppedLines(Settings):
     """Which lines go. A line goes if any of these holds."""
 
     fewer_words_than: int | None = Field(None, ge=1, description="It has fewer runs of characters between white space.")
     longer_word_than: int | None = Field(None, ge=1, description="Such a run has more characters.")
-    contains: list[str] = Field(default_factory=list, description="It contains one of these, in any case of letters.")
-    ends_without: list[str] = Field(default_factory=list, description="It ends in none of these.")
-    ends_with: list[str] = Field(default_factory=list, description="It ends in one of these.")
+    contains: list[Phrase] = Field(
+        default_factory=list, description="It contains one of these, in any case of letters."
+    )
+    ends_without: list[Phrase] = Field(default_factory=list, description="It ends in none of these.")
+    ends_with: list[Phrase] = Field(default_factory=list, description="It ends in one of these.")
     matches: str | None = Field(None, description="This RE2 expression matches somewhere in it.")
 
 
@@ -40,7 +45,9 @@ class LineRule(Settings):
     """What happens to lines: those that ``drop`` describes go, what ``remove`` matches is cut out of the others."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="As it stands in the ledger's edits.")
-    languages: list[str] = Field(default_factory=list, description="Language codes it is for; empty: all.")
+    languages: list[str] = Field(
+        default_factory=list, description="Language codes it is for (zh is for zh-Hant too); empty: all."
+    )
     drop: DroppedLines | None = Field(None, description="Which lines go.")
     remove: str | None = Field(None, description="An RE2 expression: what it matches inside lines is cut out.")
     strip: bool = Field(False, description="Cut white space at the beginning of lines.")
@@ -99,7 +106,9 @@ class EditLog:
 def edit_lines(
     texts: pa.StringArray, languages: pa.StringArray, rules: Sequence[LineRule], log: EditLog
 ) -> pa.StringArray:
-    """Apply line rules in their order; a line is what stands between line feeds.
+    """Apply line rules in their order; a line is what stands between line feeds, and an empty text has none.
+
+    Blank lines at both ends of what is left of an edited text go; no rule's count has them.
 
     Args:
         texts: Normalised texts without nulls, (n,).
@@ -112,11 +121,15 @@ def edit_lines(
     split: Any = pc.split_pattern(texts, "\n")
     owners: Array = pc.list_parent_indices(split).to_numpy()
     lines: pa.StringArray = split.flatten()
-    alive = np.ones(len(lines), bool)
+    alive = (pc.binary_length(texts).to_numpy(zero_copy_only=False) > 0)[owners]
     touched = np.zeros(len(texts), bool)
-    bases = np.array([(code or "").partition("-")[0] for code in languages.to_pylist()], object)
+    codes = [code or "" for code in languages.to_pylist()]
+    bases = [code.partition("-")[0] for code in codes]
     for rule in rules:
-        chosen = np.isin(bases, rule.languages)[owners] if rule.languages else np.ones(len(lines), bool)
+        chosen = np.ones(len(lines), bool)
+        if rule.languages:
+            meant = [code in rule.languages or base in rule.languages for code, base in zip(codes, bases, strict=True)]
+            chosen = np.array(meant)[owners]
         if rule.drop is not None:
             going = _dropped(lines, rule.drop, alive & chosen)
             alive &= ~going
@@ -129,6 +142,9 @@ def edit_lines(
             going = sizes > 0
         counts = np.bincount(owners[going], minlength=len(texts))
         cut = np.bincount(owners[going], weights=sizes[going], minlength=len(texts)).astype(np.int64)
+        if rule.drop is not None:
+            # The last line that goes has no line feed left to take along.
+            cut -= (counts > 0) & (np.bincount(owners[alive], minlength=len(texts)) == 0)
         touched |= counts > 0
         log.add(rule.name, counts, cut)
     return _joined(texts, lines, owners, alive, touched)
@@ -180,7 +196,7 @@ def _joined(
     counts = np.bincount(owners[staying], minlength=len(texts))[rows]
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     grouped: Any = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), lines.filter(pa.array(staying)))
-    made: Any = pc.utf8_trim(pc.binary_join(grouped, "\n"), characters="\n")
+    made: Any = pc.utf8_trim(pc.binary_join(grouped, pa.scalar("\n", lines.type)), characters="\n")
     result: pa.StringArray = pc.replace_with_mask(texts, pa.array(touched), made)
     return result
 
