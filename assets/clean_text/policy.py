@@ -100,11 +100,12 @@ def load_policy(name: str, *, folder: Path | None = None) -> Policy:
 
 
 def _load(name: str, folder: Path | None, above: tuple[str, ...]) -> Policy:
-    if name in above:
-        raise CleanTextError(f"the policy {name} extends itself, by way of {' -> '.join((*above, name))}")
     is_file = name.endswith((".yaml", ".yml"))
+    path = (folder or Path()) / Path(name).expanduser()
+    place = str(path.resolve()) if is_file else name
+    if place in above:
+        raise CleanTextError(f"the policy {name} extends itself, by way of {' -> '.join((*above, place))}")
     if is_file:
-        path = (folder or Path()) / Path(name).expanduser()
         origin, inner = str(path), path.parent
         try:
             text = path.read_text(encoding="utf-8")
@@ -125,7 +126,7 @@ def _load(name: str, folder: Path | None, above: tuple[str, ...]) -> Policy:
         raise CleanTextError(f"{origin} is no YAML: {error}") from None
     if not isinstance(content, Mapping):
         raise CleanTextError(f"{origin}: write 'name:' and below it 'rules:', see the presets")
-    own = _off(dict(content))
+    own = _off(dict(content), origin)
     switched_off = own.pop("off")
     try:
         policy = Policy.parse(own, origin=origin)
@@ -134,13 +135,15 @@ def _load(name: str, folder: Path | None, above: tuple[str, ...]) -> Policy:
     lines: dict[str, LineRule] = {}
     rules: dict[str, Rule] = {}
     for parent in policy.extends:
-        inherited = _load(parent, inner, (*above, name))
+        inherited = _load(parent, inner, (*above, place))
         lines |= {rule.name: rule for rule in inherited.lines}
         rules |= {rule.name: rule for rule in inherited.rules}
-    for missing in switched_off - set(lines) - set(rules):
+    for missing in sorted(switched_off - set(lines) - set(rules)):
         raise CleanTextError(f"{origin}: no inherited rule '{missing}', {nearest(missing, [*lines, *rules])}")
     lines |= {rule.name: rule for rule in policy.lines}
     rules |= {rule.name: rule for rule in policy.rules}
+    for both in sorted((set(lines) & set(rules)) - switched_off):
+        raise CleanTextError(f"{origin}: a rule on lines and one on documents are both named '{both}'; rename one")
     return policy.model_copy(
         update={
             "lines": [rule for rule in lines.values() if rule.name not in switched_off],
@@ -149,9 +152,9 @@ def _load(name: str, folder: Path | None, above: tuple[str, ...]) -> Policy:
     )
 
 
-def _off(content: dict[str, Any]) -> dict[str, Any]:
+def _off(content: dict[str, Any], origin: str) -> dict[str, Any]:
     """Take the key ``off`` apart: names of inherited rules that shall not hold."""
     names = content.pop("off", None) or []
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise CleanTextError("a policy's 'off' is a list of names of inherited rules")
+        raise CleanTextError(f"{origin}: 'off' is a list of names of inherited rules")
     return content | {"off": set(names)}
