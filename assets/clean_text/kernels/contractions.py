@@ -14,7 +14,11 @@ from assets.clean_text.kernels.buffers import Array
 from assets.clean_text.kernels.pieces import special_table
 
 _PRONOUNS = ("i", "you", "he", "she", "it", "we", "they")
-_QUESTIONS = ("who", "what", "when", "where", "why", "how", "there", "that")
+_TAILS = {
+    **dict.fromkeys(("who", "what", "when", "where", "why", "how", "there"), ("s", "ll", "d", "re", "ve")),
+    **dict.fromkeys(("that", "this"), ("s", "ll", "d")),
+    **dict.fromkeys(("these", "those"), ("ll", "d", "re", "ve")),
+}
 _NEGATED_ALONE = tuple("ca could do does did had may might must need ought sha should wo would".split())
 _NEGATED = ("ai", "are", "is", "was", "were", "have", "has", "dare")
 _HAVING = ("could", "might", "must", "should", "would")
@@ -22,19 +26,21 @@ _APOSTROPHES = ("'", "’")
 # Written without their apostrophe they are words of their own.
 _WORDS = {"ill", "its", "hell", "shell", "shed", "were", "well", "whore"}
 _WHOLE = (
-    "and/or w/o 'cause 'cos 'coz 'cuz 'bout ma'am o'clock lovin' havin' doin' goin' nothin' nuthin' ol' somethin' 'em "
-    "'ll 'nuff '' C++ c++ a.m. p.m. e.g. i.e. vs. v.s. 'd "
+    "and/or w/o 'bout 'd 'em 'll 'nuff 're 's 'S ‘s ‘S ma'am C++ c++ a.m. p.m. e.g. i.e. vs. v.s. "
     "Mr. Mrs. Ms. Dr. Prof. Rev. Sen. Rep. Gov. Gen. Adm. St. Jr. Inc. Ltd. Co. co. Corp. Bros. Messrs. "
     "Mt. Md. Mo. Mont. Ph.D. D.C. N.C. N.D. N.H. N.J. N.M. N.Y. S.C. E.g. E.G. I.e. I.E. "
     "Ak. Ala. Apr. Ariz. Ark. Aug. Calif. Colo. Conn. Dec. Del. Feb. Fla. Ga. Ia. Id. Ill. Ind. Jan. Jul. Jun. "
     "Kan. Kans. Ky. La. Mar. Mass. Mich. Minn. Miss. Neb. Nebr. Nev. Nov. Oct. Okla. Ore. Pa. Sep. Sept. Tenn. Va. "
     "Wash. Wis."
 )
+_WHOLE_OR_CAPITAL = "'cause 'cos 'coz 'cuz o'clock doin' goin' havin' lovin' nothin' nuthin' ol' somethin'"
 _CUT = ("can|not", "gon|na", "got|ta", "let|'s", "let|’s", "c'm|on", "c’m|on")
 _SMILEYS = (
-    ":) :-) :)) :( :-( :(( ;) ;-) :D :-D :P :-P :p :-p :/ :-/ :'( :o :O :-o :-O :| :-| :* :-* =) =( =D =| xD XD 8) 8-) "
-    "<3 <33 <333 ^_^ ^__^ -_- -__- o.o o_o O.O O_O v.v V_V >.< ._. ;_; (: (; ): :] :[ =] [: :3 :x :X :> :1 0_0 0.0 T_T "
-    "(= [= ¯\\(ツ)/¯ (ツ) (._.) (-_-) (*_*) (>_<) \\n \\t"
+    "'' :) :)) :))) :-) :-)) :-))) :( :(( :((( :-( :-(( :-((( :() ;) ;-) ;D ;-D :D :-D :P :-P :p :-p :/ :-/ :') :'-) "
+    ":'( :'-( :o :O :-o :-O :0 :-0 :o) :| :-| :* :-* :] :-] :} :-} :> :-> :3 :-3 :x :-x :X :-X :1 =) =( =D =| =/ =3 =] "
+    "=[ (= [= ]= (: (-: (o: (; (-; ): )-: [: [-: 8) 8-) 8-D (-8 xD XD <3 <33 <333 </3 >:( >:o ><(((*> <.< >.> >.< "
+    "^_^ ^__^ -_- -__- o.o o.O o_o O.O O_O 0.0 0_0 v.v V_V T_T ._. ;_; (._.) (-_-) (*_*) (>_<) (^_^) (¬_¬) (ಠ_ಠ) "
+    '¯\\(ツ)/¯ (╯°□°）╯︵┻━┻ \\") \\n \\t <space>'
 )
 
 
@@ -47,23 +53,22 @@ def english() -> tuple[Array, Array]:
 @lru_cache(maxsize=1)
 def universal() -> tuple[Array, Array]:
     """The table of chunks of any language that are one piece: single letters with a full stop, smileys."""
-    return special_table({chunk: (chunk,) for chunk in _any_language()})
+    return special_table({"".join(parts): parts for parts in _any_language()})
 
 
 def _english() -> Iterator[tuple[str, ...]]:
-    for chunk in _any_language():
-        yield (chunk,)
-    for chunk in _WHOLE.split():
-        yield (chunk,)
-        if chunk.startswith(("'", "o'", "ma'")) or chunk.endswith("n'"):
-            yield (chunk.replace("'", "’"),)
-            yield (chunk[0].upper() + chunk[1:],)
+    whole = [*_WHOLE.split(), *_WHOLE_OR_CAPITAL.split(), *map(_capital, _WHOLE_OR_CAPITAL.split())]
+    for parts in (*_any_language(), *((chunk,) for chunk in whole)):
+        yield parts
+        yield tuple(part.replace("'", "’") for part in parts)
     for parts in (*(tuple(cut.split("|")) for cut in _CUT), *_contractions()):
         if "".join(parts) in _WORDS:
             continue
         yield parts
         if "".join(parts).capitalize() not in {word.capitalize() for word in _WORDS}:
             yield (parts[0].capitalize(), *parts[1:])
+    for mark in (*_APOSTROPHES, ""):
+        yield (f"y{mark}", "all")
     for hour, half in product(range(1, 13), ("a.m.", "am", "p.m.", "pm")):
         yield (str(hour), half)
 
@@ -75,19 +80,21 @@ def _contractions() -> Iterator[tuple[str, ...]]:
                 yield (pronoun, mark + tail)
                 yield (pronoun, mark + tail, mark + "ve")
         yield ("i", mark + "m")
-        yield ("i", mark + "ma")
+        yield ("i", mark + "m", "a")
+        yield ("not", mark + "ve")
+        if mark:
+            yield ("how", mark + "d", mark + "y")
         for pronoun in ("i", "you", "we", "they"):
             yield (pronoun, mark + "ve")
         for pronoun in ("you", "we", "they"):
             yield (pronoun, mark + "re")
         for pronoun in ("he", "she", "it"):
             yield (pronoun, mark + "s")
-        for question in _QUESTIONS:
-            for tail in ("s", "ll", "d", "re", "ve"):
-                if mark or tail not in ("d", "s") or question not in ("that",):
-                    yield (question, mark + tail)
-            yield (question, mark + "ll", mark + "ve")
-            yield (question, mark + "d", mark + "ve")
+        for word, tails in _TAILS.items():
+            for tail in tails:
+                yield (word, mark + tail)
+            yield (word, mark + "ll", mark + "ve")
+            yield (word, mark + "d", mark + "ve")
         for verb in _NEGATED_ALONE:
             yield (verb, f"n{mark}t")
             yield (verb, f"n{mark}t", mark + "ve")
@@ -97,7 +104,15 @@ def _contractions() -> Iterator[tuple[str, ...]]:
             yield (verb, mark + "ve")
 
 
-def _any_language() -> Iterator[str]:
+def _capital(chunk: str) -> str:
+    """The chunk with its first letter, which may stand behind an apostrophe, as a capital."""
+    return chunk[0] + chunk[1:].capitalize() if chunk[0] in _APOSTROPHES else chunk.capitalize()
+
+
+def _any_language() -> Iterator[tuple[str, ...]]:
     for letter in "abcdefghijklmnopqrstuvwxyzäöü":
-        yield letter + "."
-    yield from _SMILEYS.split()
+        yield (letter + ".",)
+    for scale in "CFKcfk":
+        yield ("°", scale, ".")
+    for chunk in _SMILEYS.split():
+        yield (chunk,)

@@ -17,6 +17,7 @@ from assets.clean_text.kernels.buffers import Array
 from assets.clean_text.kernels.compiled import compiled
 from assets.clean_text.kernels.unicode_tables import (
     CURRENCY,
+    DIGIT,
     ICON,
     IDLE,
     LEADING,
@@ -43,7 +44,7 @@ _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _SEED = np.uint64(0xD6E8FEB86659FD93)
 _MOST_SPECIAL = 20
 _SHIFT = np.uint64(29)
-_DOT, _PLUS, _MINUS, _SLASH, _COLON, _COMMA = (ord(mark) for mark in ".+-/:,")
+_DOT, _PLUS, _MINUS, _SLASH, _COLON, _COMMA, _AT = (ord(mark) for mark in ".+-/:,@")
 
 
 class Pieces(NamedTuple):
@@ -151,6 +152,11 @@ def _is_key(keys, value):  # type: ignore[no-untyped-def]
 @compiled
 def _ascii_digit(code):  # type: ignore[no-untyped-def]
     return 48 <= code <= 57
+
+
+@compiled
+def _ascii_alphanumeric(code):  # type: ignore[no-untyped-def]
+    return 48 <= code <= 57 or 65 <= code <= 90 or 97 <= code <= 122
 
 
 @compiled
@@ -271,38 +277,60 @@ def _inside(codes, bits, at, begin, end):  # type: ignore[no-untyped-def]
 
 @compiled
 def _is_address(codes, bits, begin, end):  # type: ignore[no-untyped-def]
-    """Whether a chunk looks like an address of the web: labels joined by dots, the last of letters, then a path."""
+    """Whether a chunk looks like an address: perhaps a scheme, perhaps a user and @, a host, perhaps a port and a path.
+
+    Numeric hosts are left out: nothing is cut in them.
+    """
+    dots = 0
+    user = begin
+    for place in range(begin, end):
+        dots += codes[place] == _DOT
+        if codes[place] == _AT:
+            user = place
+    if not dots:
+        return False
+    # The user may have an @ too; no host has, so that all attempts together look at each character once.
+    for place in range(user, begin, -1):
+        if codes[place] == _AT and _is_host(codes, bits, place + 1, end):
+            return True
+    scheme = begin
+    while scheme < end and (bits[codes[scheme]] & (LETTER | DIGIT) or codes[scheme] in (43, _DOT, _MINUS, 95)):
+        scheme += 1
+    slashes = scheme + 2 < end and codes[scheme + 1] == _SLASH and codes[scheme + 2] == _SLASH
+    if scheme - begin > 1 and slashes and codes[scheme] == _COLON:
+        return _is_host(codes, bits, scheme + 3, end)
+    return _is_host(codes, bits, begin, end)
+
+
+@compiled
+def _is_host(codes, bits, begin, end):  # type: ignore[no-untyped-def]
+    """Labels joined by dots, the last of lower-case letters, then perhaps a port, then nothing or a path."""
     at = begin
-    for place in range(begin + 2, min(end - 2, begin + 12)):
-        if codes[place] == _COLON and codes[place + 1] == _SLASH and codes[place + 2] == _SLASH:
-            at = place + 3
-            break
-    for place in range(at, end):
-        if codes[place] == 64:  # the last @ before the path
-            at = place + 1
-        elif codes[place] == _SLASH or codes[place] == 63:
-            break
-    label = at
+    label = begin
     dots = 0
     while at < end:
         code = codes[at]
         if code == _DOT:
-            if at == label:
+            # Neither - nor _ stands at the ends of a label, which has 64 characters at most.
+            if at == label or at - label > 64 or codes[label] in (_MINUS, 95) or codes[at - 1] in (_MINUS, 95):
                 return False
             dots += 1
             label = at + 1
-        elif not (_ascii_digit(code) or 97 <= code <= 122 or 65 <= code <= 90 or code >= 161 or code in (45, 95)):
+        elif not (_ascii_alphanumeric(code) or 161 <= code <= 0xFFFF or code in (_MINUS, 95)):
             break
         at += 1
-    if not dots or at - label < 2:
+    if not dots or not 2 <= at - label <= 63:
         return False
     for place in range(label, at):
         if not bits[codes[place]] & LOWER:
             return False
     if at < end and codes[at] == _COLON:
-        at += 1
+        port = at + 1
+        at = port
         while at < end and _ascii_digit(codes[at]):
             at += 1
+        if not 2 <= at - port <= 5:
+            return False
     return at == end or codes[at] in (_SLASH, 63, 35)
 
 
@@ -454,9 +482,10 @@ def _cut_chunk(codes, bits, size, keys, cuts, begins, ends, tails):  # type: ign
     found = 0
     begin, end = 0, size
     tailing = 0
+    parts = _lookup(codes, begin, end, keys, cuts)
+    if parts:
+        return _place(begins, ends, found, begin, end, parts)
     while begin < end:
-        if _lookup(codes, begin, end, keys, cuts):
-            break
         head = _leading(codes, bits, begin, end)
         if head:
             if begin + head < end and _lookup(codes, begin + head, end, keys, cuts):
@@ -481,6 +510,8 @@ def _cut_chunk(codes, bits, size, keys, cuts, begins, ends, tails):  # type: ign
             tailing += 1
             end -= tail
         if not head and not tail:
+            break
+        if begin < end and _lookup(codes, begin, end, keys, cuts):
             break
     if begin < end:
         parts = _lookup(codes, begin, end, keys, cuts)
@@ -535,11 +566,6 @@ def _cut_latin(codes, size, begins, ends):  # type: ignore[no-untyped-def]
         ends[found] = at
         found += 1
     return found
-
-
-@compiled
-def _ascii_alphanumeric(code):  # type: ignore[no-untyped-def]
-    return 48 <= code <= 57 or 65 <= code <= 90 or 97 <= code <= 122
 
 
 @compiled

@@ -71,7 +71,7 @@ def character_bits() -> Array:
     table[(table & ICON) > 0] |= LEADING | TRAILING
     _mark(table, _CURRENCIES, CURRENCY)
     _mark(table, _QUOTES, QUOTE)
-    _mark(table, "0123456789%²-+" + _MARKS + _QUOTES, MARKED_END)
+    _mark(table, "0123456789%²-+|" + _MARKS + _QUOTES, MARKED_END)
     table[(table & LOWER) > 0] |= MARKED_END
     _mark(table, _IDLE, IDLE)
     table[[*range(9), *range(11, 32), *range(127, 160)]] |= IDLE
