@@ -22,7 +22,7 @@ class Lines(NamedTuple):
         all: Lines, blank ones too; a line end at the end of the text begins no line.
         filled: Lines that are not blank.
         parts: Pieces between runs of line ends: what Gopher's rule calls lines.
-        paragraphs: Pieces between blank lines.
+        paragraphs: Pieces between empty lines.
         longest: Characters of the longest line.
         bullets: Lines that begin with • or -, white space left out.
         ellipses: Lines that end in ... or …, white space left out.
@@ -143,9 +143,9 @@ def _measure(data, offsets, bits):  # type: ignore[no-untyped-def]
             if line < stop:
                 row[0] += 1
             if end > line:
-                if run > 1 or line == start:
+                if run > 1 or not paragraph_characters:
                     # A paragraph begins; the one before ended at the first line end of the run.
-                    if line != start and paragraph_characters:
+                    if paragraph_characters:
                         row[3] += 1
                         key = _hash(data, paragraph, line - run)
                         if _seen_before(paragraph_keys, paragraph_stamps, stamp, key, mask):
