@@ -21,7 +21,7 @@ KANA = 1 << 8
 HANGUL = 1 << 9
 LOWER = 1 << 10  # lower case, or a letter of a script without case
 UPPER = 1 << 11  # upper case, or a letter of a script without case
-TERMINAL = 1 << 12  # ends a sentence: Unicode's Sentence_Terminal
+TERMINAL = 1 << 12  # ends a sentence: Unicode's Sentence_Terminal, full-width full stops, Khmer marks (as datatrove)
 IDLE = 1 << 13  # counts for no word: datatrove's ``PUNCTUATION_SET`` (utils/text.py)
 LEADING = 1 << 14  # comes off the beginning of a word
 TRAILING = 1 << 15  # comes off the end of a word
@@ -51,7 +51,7 @@ _PATTERNS = {
     LOWER: r"[\p{Ll}\p{Lo}]+",
     UPPER: r"[\p{Lu}\p{Lo}]+",
     CAPITAL: r"\p{Lu}+",
-    TERMINAL: r"[\p{Sentence_Terminal}．。｡]+",
+    TERMINAL: r"[\p{Sentence_Terminal}．。｡\u17d6\u17d9\u17da]+",
     ICON: r"\p{So}+",
     UNDECODED: r"[\p{Co}\uFFFD]+",
 }

@@ -12,7 +12,7 @@ from assets.clean_text.kernels.buffers import utf8
 from assets.clean_text.kernels.lines import SHORT_LINE, Lines, measure_lines
 from assets.clean_text.kernels.unicode_tables import SPACE, TERMINAL, character_bits
 
-ENDS = regex.compile(r"[\p{Sentence_Terminal}．。｡]$")
+ENDS = regex.compile(r"[\p{Sentence_Terminal}．。｡\u17d6\u17d9\u17da]\Z")
 CHARACTERS = st.sampled_from("\n\n\n \t　ab-•.…!。好😀")
 
 
