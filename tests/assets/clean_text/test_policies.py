@@ -45,6 +45,64 @@ def test_a_file_extends_a_file_beside_it(tmp_path: Path) -> None:
     assert [rule.name for rule in load_policy(path).rules] == ["few"]
 
 
+def test_files_of_one_name_in_two_folders_are_two_policies(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    path = write(tmp_path, "rules.yaml", "name: top\nextends: [below/middle.yaml]\n")
+    write(tmp_path / "below", "middle.yaml", "name: middle\nextends: [rules.yaml]\n")
+    write(tmp_path / "below", "rules.yaml", "name: base\nrules:\n  - {name: few, signal: words, at_least: 3}\n")
+    assert [rule.name for rule in load_policy(path).rules] == ["few"]
+
+
+def test_a_cycle_of_files_is_told_whatever_the_paths_are(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    path = write(tmp_path, "one.yaml", "name: one\nextends: [below/two.yaml]\n")
+    write(tmp_path / "below", "two.yaml", "name: two\nextends: [../below/../one.yaml]\n")
+    with pytest.raises(CleanTextError, match=r"extends itself, by way of .*one\.yaml -> .*two\.yaml -> .*one\.yaml"):
+        load_policy(path)
+
+
+def test_rules_come_in_the_order_in_which_they_are_inherited(tmp_path: Path) -> None:
+    for name, rules in (("a", "one two"), ("b", "two three"), ("c", "one four")):
+        written = "".join(f"  - {{name: {rule}, signal: words, at_least: {ord(name)}}}\n" for rule in rules.split())
+        write(tmp_path, f"{name}.yaml", f"name: {name}\nrules:\n{written}")
+    path = write(
+        tmp_path,
+        "all.yaml",
+        "name: all\nextends: [a.yaml, b.yaml, c.yaml]\nrules:\n  - {name: three, signal: lines, at_most: 7}\n",
+    )
+    rules = load_policy(path).rules
+    # A rule stands where it was first named, and is as it was last written.
+    assert [(rule.name, rule.threshold("en")) for rule in rules] == [
+        ("one", 99),
+        ("two", 98),
+        ("three", 7),
+        ("four", 99),
+    ]
+
+
+def test_line_rules_are_inherited_overridden_and_switched_off(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "mine.yaml",
+        "name: mine\nextends: [c4]\noff: [c4_javascript]\nlines:\n  - {name: c4_citation, remove: note}\n",
+    )
+    inherited, lines = load_policy("c4").lines, load_policy(path).lines
+    assert [rule.name for rule in lines] == [rule.name for rule in inherited if rule.name != "c4_javascript"]
+    assert {rule.name: rule.remove for rule in lines}["c4_citation"] == "note"
+
+
+def test_only_rules_that_are_on_ask_for_signals() -> None:
+    on, off = Rule(name="a", signal="words_before_edits", at_least=1), Rule(name="b", signal="lines", at_most={"zh": 1})
+    policy = Policy(name="x", rules=[on, off, on.model_copy(update={"name": "c"})])
+    assert policy.signals == ("words_before_edits", "lines")
+    assert policy.measures_before_edits
+    changed = policy.changed({"a": None, "c": None, "b.zh": None, "b.en": 3})
+    assert changed.signals == ("lines",)
+    assert not changed.measures_before_edits
+    assert [changed.rules[1].threshold(code) for code in ("en", "zh", "fr")] == [3, None, None]
+    assert policy.rules == [on, off, policy.rules[2]]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -57,6 +115,25 @@ def test_a_file_extends_a_file_beside_it(tmp_path: Path) -> None:
         ("name: x\nlines:\n  - {name: a, remove: '('}\n", r"line rule 'a'"),
         ("name: x\nrule: []\n", r"unknown key 'rule', did you mean 'rules'"),
         ("just text", r"write 'name:'"),
+        ("", r"x\.yaml: write 'name:'"),
+        ("- a\n", r"write 'name:'"),
+        ("{1: 2}", r"x\.yaml: .*Keys should be strings"),
+        ("\0", r"is no YAML"),
+        ("name: x\noff: long\n", r"x\.yaml: 'off' is a list"),
+        ("name: x\noff: [a]\nrules:\n  - {name: a, signal: words, at_least: 1}\n", r"x\.yaml: no inherited rule 'a'"),
+        ("name: x\nextends: gopher\n", r"'extends' = 'gopher'"),
+        ("name: x\nextends: [gofer]\n", r"no policy 'gofer', did you mean 'gopher'"),
+        ("name: x\nrules:\n  - {name: A b, signal: words, at_least: 1}\n", r"'rules\.0\.name' = 'A b'"),
+        ("name: x\nrules:\n  - {name: a, signal: language, at_least: 1}\n", r"'language' is no number \(string\)"),
+        ("name: x\nrules:\n  - {name: a, signal: words, at_least: .nan}\n", r"finite number"),
+        ("name: x\nrules:\n  - {name: a, signal: words, at_most: {en: .inf}}\n", r"finite number"),
+        ("name: x\nrules:\n  - {name: a, signal: words, at_least: {en: many}}\n", r"valid number"),
+        ("name: x\nrules:\n  - {name: a, signal: words, atleast: 1}\n", r"did you mean 'at_least'"),
+        ("name: x\nlines:\n  - {name: a, drop: {contains: ['']}}\n", r"at least 1 character"),
+        (
+            "name: x\nextends: [gopher]\nlines:\n  - {name: gopher_short_doc, strip: true}\n",
+            r"both named 'gopher_short",
+        ),
         ("a: [", r"is no YAML"),
         (
             "name: x\nrules:\n  - {name: a, signal: words, at_least: 1}\n  - {name: a, signal: words, at_most: 9}\n",
@@ -68,6 +145,14 @@ def test_a_wrong_policy_says_what_is_wrong(tmp_path: Path, content: str, message
     path = write(tmp_path, "x.yaml", content)
     with pytest.raises(CleanTextError, match=message):
         load_policy("x.yaml" if "x.yaml" in content else path, folder=tmp_path)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "bytes.yaml").write_bytes(b"name: \xff\n")
+    (tmp_path / "folder.yaml").mkdir()
+    for name in ("bytes.yaml", "folder.yaml"):
+        with pytest.raises(CleanTextError, match=rf"{name} cannot be read"):
+            load_policy(name, folder=tmp_path)
 
 
 def test_a_missing_policy() -> None:
@@ -93,8 +178,34 @@ def test_thresholds_can_be_changed() -> None:
     changed = change_thresholds(rules, {"short": 7, "short.zh": 3, "long": None})
     assert [changed[0].threshold(code) for code in ("en", "zh", "zh-Hant")] == [7, 3, 3]
     assert not changed[1].is_on
-    with pytest.raises(ValueError, match="did you mean 'short'"):
-        change_thresholds(rules, {"shrt": 1})
+    for wrong in ("shrt", "shrt.zh"):
+        with pytest.raises(ValueError, match="did you mean 'short'"):
+            change_thresholds(rules, {wrong: 1})
+    for limit in (float("inf"), float("nan")):
+        with pytest.raises(ValueError, match=r"'short\.zh' = \w+ is no finite number"):
+            change_thresholds(rules, {"short.zh": limit})
+
+
+def test_a_changed_rule_stays_off_where_it_is_off() -> None:
+    rule = Rule(name="short", signal="words", at_least={"*": 5, "fr": None})
+    assert change_thresholds([rule], {"short": 7})[0].thresholds == {"*": 7, "fr": None}
+    assert change_thresholds([rule], {"short": 7, "short.fr": 2})[0].thresholds == {"*": 7, "fr": 2}
+    off = change_thresholds([rule], {"short": None})
+    assert not off[0].is_on
+    # What is off everywhere can be put on again.
+    assert change_thresholds(off, {"short": 7})[0].thresholds == {"*": 7, "fr": 7}
+
+
+@pytest.mark.parametrize(
+    ("language", "limit"),
+    [("en", 1), ("en-GB", 1), ("zh", 2), ("zh-Hans", 2), ("zh-Hant", None), ("fr", 4), ("", 4), (None, 4), ("no", 5)],
+)
+def test_the_threshold_of_a_language_is_its_own_or_its_bases_or_that_of_all_others(
+    tmp_path: Path, language: str | None, limit: float | None
+) -> None:
+    thresholds = "{en: 1, zh: 2, zh-Hant: null, no: 5, '*': 4}"
+    path = write(tmp_path, "x.yaml", f"name: x\nrules:\n  - {{name: a, signal: words, at_least: {thresholds}}}\n")
+    assert load_policy(path).rules[0].threshold(language) == limit
 
 
 SIGNALS = pa.table(

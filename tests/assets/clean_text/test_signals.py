@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from assets.clean_text.errors import CleanTextError
+from assets.clean_text.kernels.word_statistics import word_statistics
 from assets.clean_text.signals import (
     SIGNALS,
     Signal,
@@ -18,6 +19,7 @@ from assets.clean_text.signals import (
     signals_schema,
     usual_signals,
 )
+from assets.clean_text.signals.batch import split
 
 
 def batch(*texts: str, language: str = "en") -> TextBatch:
@@ -79,6 +81,81 @@ def test_a_signal_of_the_user() -> None:
             signal(pa.int64())(question_marks)
     finally:
         del SIGNALS["question_marks"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.zeros(1), "'wrong' gives 1 values for 2 documents"),
+        (np.full(2, 0.5), "'wrong' gives no int64"),
+        (["a", "b"], "'wrong' gives no int64"),
+        (pa.array([0.5, 1.0]), "'wrong' gives no int64"),
+        ([[1], [2]], "'wrong' gives no int64"),
+    ],
+)
+def test_wrong_values_of_a_users_signal_name_it(values: Any, message: str) -> None:
+    @signal(pa.int64())
+    def wrong(batch: TextBatch) -> Any:
+        """Values that fit neither the documents nor the type."""
+        return values
+
+    try:
+        with pytest.raises(CleanTextError, match=message):
+            measure(pa.array(["0", "1"]), batch("a", "b"), ["wrong"])
+    finally:
+        del SIGNALS["wrong"]
+
+
+@pytest.mark.parametrize(
+    "values", [[1, 2], pa.array([1, 2], pa.int8()), pa.chunked_array([[1], [2]]), np.array([1.0, 2.0])]
+)
+def test_values_may_come_in_any_form_that_says_the_same(values: Any) -> None:
+    @signal(pa.int64())
+    def numbers(batch: TextBatch) -> Any:
+        """Numbers."""
+        return values
+
+    try:
+        assert measure(pa.array(["0", "1"]), batch("a", "b"), ["numbers"])["numbers"].to_pylist() == [1, 2]
+    finally:
+        del SIGNALS["numbers"]
+
+
+@pytest.mark.parametrize("name", ["doc_id", "declared_language", "words", "more_before_edits"])
+def test_names_of_columns_that_are_there_are_taken(name: str) -> None:
+    def compute(batch: TextBatch) -> Any:
+        """A number."""
+        return batch.characters
+
+    compute.__name__ = name
+    with pytest.raises(ValueError, match=f"cannot be named '{name}'"):
+        signal(pa.int64())(compute)
+
+
+def test_every_signal_but_a_models_has_an_example() -> None:
+    assert {name for name, known in SIGNALS.items() if known.example is None} == {"quality", "perplexity"}
+
+
+@pytest.mark.parametrize("known", SIGNALS.values(), ids=lambda s: s.name)
+def test_parts_of_arrays_have_the_values_of_their_texts(known: Signal) -> None:
+    if known.name in ("quality", "perplexity"):
+        pytest.skip("asks a model")
+    texts = ["left out " * 9, "One.\nOne.\n\nTwo 😀…", "", "好书。\n好书。", "left out too"]
+    languages = pa.array(["en", "en", "fr", "zh-Hant", "en"])
+    ids = pa.array(["1", "2", "3"])
+    part = TextBatch(pa.array(texts).slice(1, 3), languages.slice(1, 3))
+    whole = TextBatch(pa.array(texts[1:4]), pa.array(languages.to_pylist()[1:4]))
+    assert measure(ids, part, [known.name]).equals(measure(ids, whole, [known.name]))
+
+
+def test_stop_words_may_be_of_any_length_and_at_most_64() -> None:
+    pieces = split(pa.array(["something and nothing", "thing"]), "english")
+    assert word_statistics(pieces, ["something", "nothing", "thing", "and", "and"]).stop_words.tolist() == [3, 1]
+    assert word_statistics(pieces, []).stop_words.tolist() == [0, 0]
+    many = [f"w{number}" for number in range(63)]
+    assert word_statistics(pieces, [*many, "thing"]).stop_words.tolist() == [0, 1]
+    with pytest.raises(ValueError, match="65 stop words are more than 64"):
+        word_statistics(pieces, [*many, "thing", "and"])
 
 
 def test_a_signal_without_a_docstring_is_refused() -> None:
