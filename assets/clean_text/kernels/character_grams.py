@@ -6,7 +6,7 @@ import numba
 import numpy as np
 
 from assets.clean_text.kernels.buffers import Array
-from assets.clean_text.kernels.lines import _decode, _seen_before
+from assets.clean_text.kernels.lines import _decode, _seen_before, _stamp
 from assets.clean_text.kernels.unicode_tables import SPACE, character_bits
 
 VARIETY_CHARACTERS = 1 << 12
@@ -83,25 +83,30 @@ def _windows(data, offsets, bits, width):  # type: ignore[no-untyped-def]
     for text in range(texts):
         longest = max(longest, min(offsets[text + 1] - offsets[text], WINDOW_CHARACTERS))
     size = 16
-    while size < 2 * longest:
+    while size < 4 * longest:
         size *= 2
-    keys = np.empty(size, np.uint64)
-    stamps = np.zeros(size, np.int64)
+    table = np.zeros(size, np.uint64)
     codes = np.empty(longest + 1, np.uint64)
     leaving = np.uint64(1)
     for _ in range(width):
         leaving *= _BASE
     for text in range(texts):
         at, stop = offsets[text], offsets[text + 1]
+        stamp = _stamp(table, text)
         mask = 16
-        while mask < 2 * min(stop - at, WINDOW_CHARACTERS):
+        while mask < 4 * min(stop - at, WINDOW_CHARACTERS):
             mask *= 2
         mask -= 1
-        visible = 0
+        visible = repeated = 0
         rolled = np.uint64(0)
         while at < stop and visible < WINDOW_CHARACTERS:
-            code = _decode(data, at)
-            at += _size(data[at])
+            byte = data[at]
+            if byte < 128:
+                code = np.uint32(byte)
+                at += 1
+            else:
+                code = _decode(data, at)
+                at += _size(byte)
             if bits[code] & SPACE:
                 continue
             codes[visible] = np.uint64(code) + np.uint64(1)
@@ -110,7 +115,7 @@ def _windows(data, offsets, bits, width):  # type: ignore[no-untyped-def]
                 rolled -= codes[visible - width] * leaving
             visible += 1
             if visible >= width:
-                result[text, 0] += 1
-                if _seen_before(keys, stamps, text + 1, rolled, mask):
-                    result[text, 1] += 1
+                repeated += _seen_before(table, stamp, rolled, mask)
+        result[text, 0] = max(visible - width + 1, 0)
+        result[text, 1] = repeated
     return result

@@ -8,11 +8,11 @@ import numba
 import numpy as np
 
 from assets.clean_text.kernels.buffers import Array
-from assets.clean_text.kernels.ngrams import _find
 from assets.clean_text.kernels.unicode_tables import SPACE, TERMINAL
 
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 _MIX = np.uint64(0xD6E8FEB86659FD93)
+_STAMP = np.uint64(0xFFFF)
 
 
 class Lines(NamedTuple):
@@ -96,12 +96,27 @@ def _hash(data, begin, end):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
-def _seen_before(keys, stamps, stamp, key, mask):  # type: ignore[no-untyped-def]
-    slot = _find(keys, stamps, stamp, key, mask)
-    if stamps[slot] == stamp:
-        return True
-    stamps[slot] = stamp
-    keys[slot] = key
+def _stamp(table, text):  # type: ignore[no-untyped-def]
+    """Marks the entries of a text in a table, 1 to 65,535; with the last one used up the table is emptied."""
+    if text and text % 0xFFFF == 0:
+        table[:] = 0
+    return np.uint64(text % 0xFFFF + 1)
+
+
+@numba.njit(cache=True, nogil=True)
+def _seen_before(table, stamp, key, mask):  # type: ignore[no-untyped-def]
+    """Whether a 64-bit hash is in the table under this stamp; puts it there.
+
+    An entry is the hash, mixed, with the stamp for its lowest 16 bits: those choose the slot.
+    """
+    mixed = (key ^ (key >> np.uint64(32))) * _PRIME
+    entry = (mixed & ~_STAMP) | stamp
+    slot = np.int64(mixed ^ (mixed >> np.uint64(32))) & mask
+    while table[slot] & _STAMP == stamp:
+        if table[slot] == entry:
+            return True
+        slot = (slot + 1) & mask
+    table[slot] = entry
     return False
 
 
@@ -118,14 +133,13 @@ def _measure(data, offsets, bits):  # type: ignore[no-untyped-def]
     size = 16
     while size < 2 * most + 4:
         size *= 2
-    keys = np.empty(size, np.uint64)
-    stamps = np.zeros(size, np.int64)
-    paragraph_keys = np.empty(size, np.uint64)
-    paragraph_stamps = np.zeros(size, np.int64)
+    seen_parts = np.zeros(size, np.uint64)
+    seen_paragraphs = np.zeros(size, np.uint64)
     mask = size - 1
     for text in range(texts):
         row = result[text]
-        stamp = text + 1
+        stamp = _stamp(seen_parts, text)
+        _stamp(seen_paragraphs, text)
         start, stop = offsets[text], offsets[text + 1]
         line = start
         paragraph = start
@@ -148,7 +162,7 @@ def _measure(data, offsets, bits):  # type: ignore[no-untyped-def]
                     if paragraph_characters:
                         row[3] += 1
                         key = _hash(data, paragraph, line - run)
-                        if _seen_before(paragraph_keys, paragraph_stamps, stamp, key, mask):
+                        if _seen_before(seen_paragraphs, stamp, key, mask):
                             row[12] += 1
                             row[13] += paragraph_characters
                     paragraph = line
@@ -158,7 +172,7 @@ def _measure(data, offsets, bits):  # type: ignore[no-untyped-def]
                 run = 0
                 paragraph_characters += characters
                 row[2] += 1
-                if _seen_before(keys, stamps, stamp, _hash(data, line, end), mask):
+                if _seen_before(seen_parts, stamp, _hash(data, line, end), mask):
                     row[10] += 1
                     row[11] += characters
                 row[4] = max(row[4], characters)
@@ -198,7 +212,7 @@ def _measure(data, offsets, bits):  # type: ignore[no-untyped-def]
             finish = stop
             while finish > paragraph and data[finish - 1] == 10:
                 finish -= 1
-            if _seen_before(paragraph_keys, paragraph_stamps, stamp, _hash(data, paragraph, finish), mask):
+            if _seen_before(seen_paragraphs, stamp, _hash(data, paragraph, finish), mask):
                 row[12] += 1
                 row[13] += paragraph_characters
     return result

@@ -160,3 +160,10 @@ def test_megabytes_of_one_line_and_of_marks() -> None:
     assert counts[:, -1].tolist() == [5_000_000, 1_000_000, 0, 1_000_000]
     assert counts[:, column(bits.PUNCTUATION)].tolist() == [0, 1_000_000, 0, 0]
     assert count_marks(*utf8(texts), ["!!!"])[:, 0].tolist() == [0, 333_333, 0, 0]
+
+
+def test_windows_of_more_texts_than_a_table_has_stamps() -> None:
+    texts = pa.array(["abab" if at % 3 else "abc" for at in range(140_000)])
+    windows, repeated = repeated_windows(*utf8(texts), width=2)
+    assert windows.tolist() == [3 if at % 3 else 2 for at in range(140_000)]
+    assert repeated.tolist() == [1 if at % 3 else 0 for at in range(140_000)]

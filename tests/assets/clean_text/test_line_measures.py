@@ -108,3 +108,11 @@ def test_terminal_punctuation_is_the_peers() -> None:
     assert terminal >= peer.TERMINAL_PUNCTUATION
     # Unicode has got more of it since the peer's list was made, in scripts that are hardly written.
     assert len(terminal - peer.TERMINAL_PUNCTUATION) < 20
+
+
+def test_batches_of_more_texts_than_a_table_has_stamps() -> None:
+    texts = pa.array(["a\na\n\nb\n\nb" if at % 3 else "a\n\nb" for at in range(140_000)])
+    lines = measure_lines(*utf8(texts), character_bits())
+    expected = [2 if at % 3 else 0 for at in range(140_000)]
+    assert lines.repeated_parts.tolist() == expected
+    assert lines.repeated_paragraphs.tolist() == [1 if parts else 0 for parts in expected]
