@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import product
 
-from assets.clean_text.kernels.buffers import Array
-from assets.clean_text.kernels.pieces import special_table
+from assets.clean_text.kernels.pieces import Special, special_table
 
 _PRONOUNS = ("i", "you", "he", "she", "it", "we", "they")
 _TAILS = {
@@ -45,13 +44,13 @@ _SMILEYS = (
 
 
 @lru_cache(maxsize=1)
-def english() -> tuple[Array, Array]:
+def english() -> Special:
     """The table of English chunks for ``pieces.cut``."""
     return special_table({"".join(parts): parts for parts in _english()})
 
 
 @lru_cache(maxsize=1)
-def universal() -> tuple[Array, Array]:
+def universal() -> Special:
     """The table of chunks of any language that are one piece: single letters with a full stop, smileys."""
     return special_table({"".join(parts): parts for parts in _any_language()})
 

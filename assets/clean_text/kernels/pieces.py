@@ -47,6 +47,10 @@ _SHIFT = np.uint64(29)
 _DOT, _PLUS, _MINUS, _SLASH, _COLON, _COMMA, _AT = (ord(mark) for mark in ".+-/:,@")
 
 
+Special = tuple[Array, Array, Array]
+"""How chunks of a language are cut that are not cut by their marks, as ``special_table`` gives it."""
+
+
 class Pieces(NamedTuple):
     """The pieces of n texts, in order.
 
@@ -78,14 +82,16 @@ def _step(value: int, codepoint: int) -> int:
     return value ^ (value >> int(_SHIFT))
 
 
-def special_table(chunks: Mapping[str, tuple[str, ...]]) -> tuple[Array, Array]:
+def special_table(chunks: Mapping[str, tuple[str, ...]]) -> Special:
     """An open-addressing table of chunks that are cut in a fixed way.
 
     Returns:
-        uint64 hashes (0 is free) and uint64 lengths of the pieces, 8 bits each, the first in the lowest.
+        uint64 hashes (0 is free); uint64 lengths of the pieces, 8 bits each, the first in the lowest; uint32 (128,),
+        by the lowest 7 bits of a chunk's first character a bit for each length it may have.
     """
     size = 1 << (4 * len(chunks) - 1).bit_length()
     keys, cuts = np.zeros(size, np.uint64), np.zeros(size, np.uint64)
+    sizes = np.zeros(128, np.uint32)
     for chunk, parts in chunks.items():
         if len(chunk) > _MOST_SPECIAL:
             raise ValueError(f"'{chunk}' is longer than {_MOST_SPECIAL} characters")
@@ -95,10 +101,11 @@ def special_table(chunks: Mapping[str, tuple[str, ...]]) -> tuple[Array, Array]:
             slot = (slot + 1) & (size - 1)
         keys[slot] = key
         cuts[slot] = sum(len(part) << (8 * place) for place, part in enumerate(parts))
-    return keys, cuts
+        sizes[ord(chunk[0]) & 127] |= 1 << len(chunk)
+    return keys, cuts, sizes
 
 
-def cut(data: Array, offsets: Array, bits: Array, special: tuple[Array, Array], *, separated: bool) -> Pieces:
+def cut(data: Array, offsets: Array, bits: Array, special: Special, *, separated: bool) -> Pieces:
     """The pieces of UTF-8 texts.
 
     Args:
@@ -121,9 +128,9 @@ def cut(data: Array, offsets: Array, bits: Array, special: tuple[Array, Array], 
 
 
 @compiled
-def _lookup(codes, begin, end, keys, cuts):  # type: ignore[no-untyped-def]
+def _lookup(codes, begin, end, keys, cuts, sizes):  # type: ignore[no-untyped-def]
     """How a special chunk is cut; 0 if it is none."""
-    if end - begin > _MOST_SPECIAL:
+    if end - begin > _MOST_SPECIAL or not sizes[codes[begin] & 127] >> np.uint32(end - begin) & 1:
         return np.uint64(0)
     value = _SEED
     for at in range(begin, end):
@@ -336,7 +343,22 @@ def _is_host(codes, bits, begin, end):  # type: ignore[no-untyped-def]
 
 @compiled
 def _cut(  # type: ignore[no-untyped-def]
-    data, offsets, bits, keys, cuts, separated, starts, hashes, lengths, flags, sentences, codes, begins, ends, tails
+    data,
+    offsets,
+    bits,
+    keys,
+    cuts,
+    sizes,
+    separated,
+    starts,
+    hashes,
+    lengths,
+    flags,
+    sentences,
+    codes,
+    begins,
+    ends,
+    tails,
 ):
     """Fill the columns of ``Pieces``; returns how many pieces there are.
 
@@ -417,7 +439,7 @@ def _cut(  # type: ignore[no-untyped-def]
                 elif separated:
                     found = _cut_latin(codes, size, begins, ends)
                 else:
-                    found = _cut_chunk(codes, bits, size, keys, cuts, begins, ends, tails)
+                    found = _cut_chunk(codes, bits, size, keys, cuts, sizes, begins, ends, tails)
             for piece in range(found):
                 begin, end = begins[piece], ends[piece]
                 value = _SEED
@@ -477,18 +499,18 @@ def _place(begins, ends, found, begin, end, parts):  # type: ignore[no-untyped-d
 
 
 @compiled
-def _cut_chunk(codes, bits, size, keys, cuts, begins, ends, tails):  # type: ignore[no-untyped-def]
+def _cut_chunk(codes, bits, size, keys, cuts, sizes, begins, ends, tails):  # type: ignore[no-untyped-def]
     """The pieces of a chunk; returns how many, their places are in ``begins`` and ``ends``."""
     found = 0
     begin, end = 0, size
     tailing = 0
-    parts = _lookup(codes, begin, end, keys, cuts)
+    parts = _lookup(codes, begin, end, keys, cuts, sizes)
     if parts:
         return _place(begins, ends, found, begin, end, parts)
     while begin < end:
         head = _leading(codes, bits, begin, end)
         if head:
-            if begin + head < end and _lookup(codes, begin + head, end, keys, cuts):
+            if begin + head < end and _lookup(codes, begin + head, end, keys, cuts, sizes):
                 found = _place(begins, ends, found, begin, begin + head, np.uint64(0))
                 begin += head
                 break
@@ -497,7 +519,7 @@ def _cut_chunk(codes, bits, size, keys, cuts, begins, ends, tails):  # type: ign
                 begin = end
                 break
         tail = _trailing(codes, bits, begin + head, end)
-        if tail and begin < end - tail and _lookup(codes, begin, end - tail, keys, cuts):
+        if tail and begin < end - tail and _lookup(codes, begin, end - tail, keys, cuts, sizes):
             tails[tailing] = tail
             tailing += 1
             end -= tail
@@ -511,10 +533,10 @@ def _cut_chunk(codes, bits, size, keys, cuts, begins, ends, tails):  # type: ign
             end -= tail
         if not head and not tail:
             break
-        if begin < end and _lookup(codes, begin, end, keys, cuts):
+        if begin < end and _lookup(codes, begin, end, keys, cuts, sizes):
             break
     if begin < end:
-        parts = _lookup(codes, begin, end, keys, cuts)
+        parts = _lookup(codes, begin, end, keys, cuts, sizes)
         if parts or _is_address(codes, bits, begin, end):
             found = _place(begins, ends, found, begin, end, parts)
         else:
@@ -535,7 +557,7 @@ def _cut_chunk(codes, bits, size, keys, cuts, begins, ends, tails):  # type: ign
     for piece in range(tailing - 1, -1, -1):
         found = _place(begins, ends, found, end, end + tails[piece], np.uint64(0))
         end += tails[piece]
-    return _merged(codes, bits, keys, cuts, begins, ends, found)
+    return _merged(codes, bits, keys, cuts, sizes, begins, ends, found)
 
 
 @compiled
@@ -569,7 +591,7 @@ def _cut_latin(codes, size, begins, ends):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _merged(codes, bits, keys, cuts, begins, ends, found):  # type: ignore[no-untyped-def]
+def _merged(codes, bits, keys, cuts, sizes, begins, ends, found):  # type: ignore[no-untyped-def]
     """Join pieces side by side that together are one special piece, such as ``):``; returns how many stay."""
     kept = 0
     piece = 0
@@ -578,7 +600,7 @@ def _merged(codes, bits, keys, cuts, begins, ends, found):  # type: ignore[no-un
         last = piece
         if piece + 1 < found and (ends[piece] - begin == 1 or not bits[codes[begin]] & LETTER):
             for stop in range(min(piece + 3, found - 1), piece, -1):
-                parts = _lookup(codes, begin, ends[stop], keys, cuts)
+                parts = _lookup(codes, begin, ends[stop], keys, cuts, sizes)
                 if parts and parts < np.uint64(256):
                     last = stop
                     break
