@@ -9,7 +9,7 @@ import torch
 from deepspeed.accelerator import get_accelerator
 from torch import nn
 
-from training.initialisation import initialise
+from training.initialisation import copy_weights, initialise
 from training.model import LanguageModel
 from training.run_settings import OptimizerSettings, ParallelSettings, TrainingSettings
 
@@ -32,7 +32,7 @@ def deepspeed_configuration(settings: TrainingSettings, ranks: int) -> dict[str,
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": get_accelerator().device_name() != "cpu"}
     return {
         "train_micro_batch_size_per_gpu": settings.parallel.micro_batch,
-        "gradient_accumulation_steps": settings.gradient_accumulation(ranks),
+        "gradient_accumulation_steps": settings.gradient_accumulation(settings.phases[0].batch or 0, ranks),
         "gradient_clipping": settings.optimizer.gradient_clipping,
         "bf16": {"enabled": precision(settings.parallel) == torch.bfloat16},
         "zero_optimization": zero,
@@ -43,8 +43,14 @@ def deepspeed_configuration(settings: TrainingSettings, ranks: int) -> dict[str,
     }
 
 
-def build_engine(settings: TrainingSettings, ranks: int) -> Any:
-    """Make the model, its optimizer and DeepSpeed's engine around them."""
+def build_engine(settings: TrainingSettings, ranks: int, *, initial: LanguageModel | None = None) -> Any:
+    """Make the model, its optimizer and DeepSpeed's engine around them.
+
+    Args:
+        settings: Of the training.
+        ranks: Processes.
+        initial: A model to start from instead of first weights.
+    """
     configuration = deepspeed_configuration(settings, ranks)
     parallel = settings.parallel
     if parallel.zero_stage == 3:
@@ -52,7 +58,10 @@ def build_engine(settings: TrainingSettings, ranks: int) -> Any:
             model = LanguageModel(settings.model, activation_checkpointing=parallel.activation_checkpointing)
     else:
         model = LanguageModel(settings.model, activation_checkpointing=parallel.activation_checkpointing)
-    initialise(model, seed=settings.seed)
+    if initial is None:
+        initialise(model, seed=settings.seed)
+    else:
+        copy_weights(initial, model)
     engine, *_ = deepspeed.initialize(
         model=model, optimizer=_optimizer(model, settings.optimizer, parallel), config=configuration
     )

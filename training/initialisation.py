@@ -8,6 +8,7 @@ import deepspeed
 import torch
 from torch import Tensor
 
+from training.export import ExportError
 from training.model import LanguageModel, ModelSettings
 
 RESIDUAL = ("attention.output.weight", "feed_forward.down.weight")
@@ -25,13 +26,33 @@ def initialise(model: LanguageModel, *, seed: int) -> None:
             shape = getattr(parameter, "ds_shape", parameter.shape)
             if len(shape) < 2:
                 continue
-            values = _initial_values(name, shape, model.settings, generator)
-            if hasattr(parameter, "ds_id"):
-                with deepspeed.zero.GatheredParameters(parameter, modifier_rank=0):
-                    if torch.distributed.get_rank() == 0:
-                        parameter.copy_(values)
-            else:
+            _fill(parameter, _initial_values(name, shape, model.settings, generator))
+
+
+def copy_weights(source: LanguageModel, model: LanguageModel) -> None:
+    """Fill every parameter in place with another model's.
+
+    Raises:
+        ExportError: If the two have another shape.
+    """
+    weights = source.state_dict()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            shape = getattr(parameter, "ds_shape", parameter.shape)
+            if name not in weights or weights[name].shape != shape:
+                raise ExportError(
+                    f"the model to start from has no '{name}' of the shape {tuple(shape)}: use its settings of 'model'"
+                )
+            _fill(parameter, weights[name])
+
+
+def _fill(parameter: Tensor, values: Tensor) -> None:
+    if hasattr(parameter, "ds_id"):
+        with deepspeed.zero.GatheredParameters(parameter, modifier_rank=0):
+            if torch.distributed.get_rank() == 0:
                 parameter.copy_(values)
+    else:
+        parameter.copy_(values)
 
 
 def _initial_values(name: str, shape: torch.Size, settings: ModelSettings, generator: torch.Generator) -> Tensor:

@@ -1,103 +1,267 @@
-"""Batches of windows from token shards, in the order of a ``SampleOrder``, read ahead by one thread."""
+"""Batches of rows from token shards, in the order of a ``SampleOrder``, read ahead by one thread."""
 
 from __future__ import annotations
 
 import queue
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from types import TracebackType
 from typing import NamedTuple, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.utils.data import IterableDataset
 
-from training.sample_order import SampleOrder, window_count, window_start
-from training.shards import ShardError, Shards, Span
+from training.fill_in_the_middle import FillInTheMiddle
+from training.model import IGNORED
+from training.permutation import Integers
+from training.rows import CutRows, PackedRows
+from training.sample_order import Sample, SampleOrder, Samples
+from training.shards import ShardError, Shards
+
+_ORDER_AHEAD = 1 << 12
 
 
 class Batch(NamedTuple):
-    """Inputs and what follows each of them: int64 [count, context] each, ``targets[:, :-1] == tokens[:, 1:]``."""
+    """Rows as they are read: ``rows`` int32 [count, context + 1], ``counted`` bool [count, context] or None for all."""
 
-    tokens: Tensor
-    targets: Tensor
+    rows: Tensor
+    counted: Tensor | None
+
+    def on(self, device: torch.device) -> Batch:
+        """The same on a device; from pinned memory without waiting."""
+        counted = None if self.counted is None else self.counted.to(device, non_blocking=True)
+        return Batch(self.rows.to(device, non_blocking=True), counted)
+
+    def inputs(self) -> Tensor:
+        """Inputs int64 [count, context]."""
+        return self.rows[:, :-1].long()
+
+    def targets(self, end_of_document: int) -> Tensor:
+        """What follows each input, int64 [count, context]; ``IGNORED`` for padding and where the loss mask says so."""
+        targets = self.rows[:, 1:].long()
+        padding = (targets == end_of_document) & (self.rows[:, :-1] == end_of_document)
+        uncounted = padding if self.counted is None else padding | ~self.counted
+        return targets.masked_fill(uncounted, IGNORED)
 
 
-def sample_order(shards: Sequence[Shards], weights: Sequence[float], *, context: int, seed: int) -> SampleOrder:
-    """The order of windows over the training splits of these shards.
+class SampleReader:
+    """Reads samples as tensors. The same numbers give the same batches, whoever asks, in any order.
 
-    Args:
-        shards: One for each source, in the order that ``Sample.source`` counts.
-        weights: The sources' shares of the samples; they need not add up to 1.
-        context: Tokens of a window.
-        seed: Another seed, another order.
-
-    Raises:
-        ShardError: If a training split is too short for one window.
-        SampleOrderError: If the weights do not fit.
+    Attributes:
+        order: The order of samples.
+        context: Targets of the longest row.
+        end_of_document: The id that closes a document.
     """
-    for source in shards:
-        if window_count(source.train.token_count, context) == 0:
-            raise ShardError(
-                f"{source.folder} has {source.train.token_count} training tokens, too few for one window of "
-                f"{context + 1}; shorten the context, add documents to '{source.dump}', or leave it out"
-            )
-    windows = [window_count(source.train.token_count, context) for source in shards]
-    return SampleOrder(windows, weights, seed=seed)
 
-
-class WindowLoader:
-    """Reads samples as tensors. The same numbers give the same batches, whoever asks, in any order."""
-
-    def __init__(self, shards: Sequence[Shards], order: SampleOrder, context: int) -> None:
-        """Take the sources that the order was made for.
+    def __init__(
+        self,
+        shards: Sequence[Shards],
+        rows: Sequence[CutRows | PackedRows],
+        order: SampleOrder,
+        context: int,
+        *,
+        middle: FillInTheMiddle | None = None,
+    ) -> None:
+        """Take the sources that the order was made for, and how each is cut into rows.
 
         Raises:
             ShardError: If the shards are of different vocabularies or do not fit the order.
         """
         check_same_vocabulary(shards)
-        windows = tuple(window_count(source.train.token_count, context) for source in shards)
-        if windows != order.windows:
+        windows = [source.windows for source in order.sources]
+        if [cut.windows for cut in rows] != windows:
             raise ShardError(
-                f"the sample order is for {order.windows} windows by source, the shards in "
-                f"{', '.join(str(source.folder) for source in shards)} hold {windows}: not the data it was made for"
+                f"the sample order is for {windows} windows by source, the shards in "
+                f"{', '.join(str(source.folder) for source in shards)} hold {[cut.windows for cut in rows]}: not the "
+                "data it was made for"
             )
+        self.order = order
+        self.context = context
+        self.end_of_document = shards[0].end_of_document
         self._splits = [source.train for source in shards]
-        self._order = order
-        self._context = context
+        self._rows = list(rows)
+        self._middle = middle
+        self._masked = any(split.has_loss_mask for split in self._splits)
+        # A ring cut at multiples of its windows' length is read many windows at a time.
+        self._plain = middle is None and not self._masked and all(isinstance(cut, CutRows) for cut in rows)
+        self._chunk = lru_cache(maxsize=4)(self._ordered_chunk)
 
-    def batch(self, first_sample: int, count: int) -> Batch:
-        """The samples ``first_sample`` to ``first_sample + count - 1``, one a row."""
-        samples = self._order.samples(first_sample, count)
-        rows = np.empty((count, self._context + 1), dtype=np.int64)
-        columns = (samples.source.tolist(), samples.epoch.tolist(), samples.window.tolist())
-        for row, (source, epoch, window) in enumerate(zip(*columns, strict=True)):
-            filled = 0
-            for start, length in self._stretches(source, epoch, window):
-                rows[row, filled : filled + length] = self._splits[source].tokens(start, length)
-                filled += length
-        windows = torch.from_numpy(rows)
-        return Batch(windows[:, :-1].contiguous(), windows[:, 1:].contiguous())
+    def batch(self, first_sample: int, count: int, *, pin_memory: bool = False) -> Batch:
+        """The samples ``first_sample`` to ``first_sample + count - 1``, one a row; all of one step."""
+        parts = self.order.step(self.order.step_of(first_sample)).parts
+        context = self.context // parts
+        samples = self._samples(first_sample, count)
+        rows = torch.empty((count, context + 1), dtype=torch.int32, pin_memory=pin_memory)
+        if self._plain:
+            self._read_plain(samples, context, rows.numpy())
+            return Batch(rows, None)
+        counted = torch.empty((count, context), dtype=torch.bool, pin_memory=pin_memory) if self._masked else None
+        for number in range(count):
+            sample = Sample(*(int(column[number]) for column in samples))
+            row, positions = self._row(sample, context)
+            rows[number] = torch.from_numpy(row)
+            if counted is not None:
+                counted[number] = torch.from_numpy(self._counted(sample.source, positions))
+        return Batch(rows, counted)
 
-    def documents(self, sample: int) -> tuple[int, list[Span]]:
-        """The source of that sample and the documents its ``context + 1`` tokens come from, in order."""
-        source, epoch, window = self._order.sample(sample)
+    def positions(self, number: int) -> tuple[int, Integers]:
+        """Source of a sample, and where each of its targets stands in the source's training split; int64 [context].
+
+        ``rows.PADDING`` for padding, ``fill_in_the_middle.SENTINEL`` for sentinels.
+        """
+        parts = self.order.step(self.order.step_of(number)).parts
+        sample = self.order.sample(number)
+        return sample.source, self._row(sample, self.context // parts)[1]
+
+    def samples_of(self, source: int, start: int, length: int, *, samples: int) -> list[int]:
+        """The numbers, below ``samples``, of all samples with a target in a stretch of a source's training split.
+
+        The inverse of ``positions``.
+        """
+        epochs = int(np.ceil(self.order.epochs(samples)[source] - 1e-9)) + 1
+        found = []
+        for epoch, window in self._rows[source].windows_with(start, length, epochs):
+            for number, _ in self.order.window_samples(source, epoch, window):
+                if number < samples:
+                    _, positions = self.positions(number)
+                    if ((positions >= start) & (positions < start + length)).any():
+                        found.append(number)
+        return sorted(found)
+
+    def _samples(self, first: int, count: int) -> Samples:
+        """Of the order, computed for many at a time."""
+        chunks = range(first // _ORDER_AHEAD, (first + count - 1) // _ORDER_AHEAD + 1)
+        parts = []
+        for chunk in chunks:
+            begin = max(first, chunk * _ORDER_AHEAD) - chunk * _ORDER_AHEAD
+            end = min(first + count, (chunk + 1) * _ORDER_AHEAD) - chunk * _ORDER_AHEAD
+            parts.append([column[begin:end] for column in self._chunk(chunk)])
+        return Samples(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+    def _ordered_chunk(self, chunk: int) -> Samples:
+        return self.order.samples(chunk * _ORDER_AHEAD, _ORDER_AHEAD)
+
+    def _read_plain(self, samples: Samples, context: int, out: npt.NDArray[np.int32]) -> None:
+        for source in np.unique(samples.source).tolist():
+            split, cut = self._splits[source], self._rows[source]
+            chosen = np.flatnonzero(samples.source == source)
+            windows = samples.epoch[chosen] * cut.windows + samples.window[chosen]
+            starts = (windows * self.context + samples.part[chosen] * context) % split.token_count
+            whole = (starts >= 1) & (starts + context <= split.token_count)
+            if whole.all() and chosen.size == out.shape[0]:
+                split.read_windows(starts - 1, context + 1, out)
+                continue
+            read = np.empty((int(whole.sum()), context + 1), dtype=np.int32)
+            split.read_windows(starts[whole] - 1, context + 1, read)
+            out[chosen[whole]] = read
+            for number in chosen[~whole].tolist():
+                sample = Sample(*(int(column[number]) for column in samples))
+                out[number] = self._row(sample, context)[0]
+
+    def _row(self, sample: Sample, context: int) -> tuple[Integers, Integers]:
+        """A row int64 [context + 1] and the positions of its targets int64 [context]."""
+        source, epoch, window, part = sample
+        split, cut = self._splits[source], self._rows[source]
+        positions = cut.positions(epoch, window)[part * context : (part + 1) * context]
+        row = np.empty(context + 1, dtype=np.int64)
+        row[1:] = split.gather(positions, fill=self.end_of_document)
+        if isinstance(cut, CutRows):
+            row[:1] = split.gather((positions[:1] - 1) % split.token_count)
+        else:
+            row[0] = self.end_of_document
+        if self._middle is not None:
+            row[1:], positions = self._middle.rearrange(
+                row[1:],
+                positions,
+                end_of_document=self.end_of_document,
+                key=(self.order.sources[source].name, epoch, window, part),
+            )
+        return row, positions
+
+    def _counted(self, source: int, positions: Integers) -> npt.NDArray[np.bool_]:
+        """The loss mask of a row; what stands in no document counts."""
+        counted = np.ones(positions.size, dtype=np.bool_)
         split = self._splits[source]
-        spans = [split.spans(start, length) for start, length in self._stretches(source, epoch, window)]
-        return source, [span for part in spans for span in part]
+        if split.has_loss_mask:
+            inside = np.flatnonzero(positions >= 0)
+            for run in np.split(inside, np.flatnonzero(np.diff(positions[inside]) != 1) + 1):
+                if run.size:
+                    counted[run] = split.loss_mask(int(positions[run[0]]), run.size)
+        return counted
 
-    def prefetch(self, requests: Iterable[tuple[int, int]], *, depth: int = 4, pin_memory: bool = False) -> Prefetch:
-        """Read the batches of ``requests`` (first sample, count) ahead, at most ``depth`` of them."""
-        return Prefetch(self, requests, depth=depth, pin_memory=pin_memory)
 
-    def _stretches(self, source: int, epoch: int, window: int) -> list[tuple[int, int]]:
-        """Start and length of the window's tokens in its split: one stretch, or two where it runs over the end."""
-        tokens = self._splits[source].token_count
-        start = window_start(epoch, window, tokens=tokens, context=self._context)
-        length = min(self._context + 1, tokens - start)
-        rest = self._context + 1 - length
-        return [(start, length), (0, rest)] if rest else [(start, length)]
+class BatchStream(IterableDataset[Batch]):
+    """The micro-batches of one rank, step by step; also for a ``torch.utils.data.DataLoader(batch_size=None)``.
+
+    Where it stands is four integers: the step, the micro-batch within it, and the rank and number of ranks that it is
+    read for. At the beginning of a step it goes on with any number of ranks.
+    """
+
+    def __init__(
+        self,
+        reader: SampleReader,
+        *,
+        steps: int,
+        micro_batch: int,
+        rank: int = 0,
+        ranks: int = 1,
+        first_step: int = 0,
+        pin_memory: bool = False,
+    ) -> None:
+        """Take the micro-batches of the steps ``first_step`` to ``steps - 1``.
+
+        Args:
+            reader: Reads them.
+            steps: Steps of the whole training.
+            micro_batch: Samples of a micro-batch; the batch of each step is a multiple of it times the ranks.
+            rank, ranks: Whose part it is.
+            first_step: Steps that are done.
+            pin_memory: Read into memory that an accelerator copies from by itself.
+        """
+        super().__init__()
+        self._reader = reader
+        self._steps = steps
+        self._micro_batch = micro_batch
+        self._rank, self._ranks = rank, ranks
+        self._step, self._done = first_step, 0
+        self._pin_memory = pin_memory
+
+    def __iter__(self) -> Iterator[Batch]:
+        """From where it stands to the end."""
+        worker = torch.utils.data.get_worker_info()
+        number, workers = (worker.id, worker.num_workers) if worker is not None else (0, 1)
+        turn = 0
+        while self._step < self._steps:
+            first, batch, _ = self._reader.order.step(self._step)
+            start = first + (self._done * self._ranks + self._rank) * self._micro_batch
+            self._done += 1
+            if self._done * self._micro_batch * self._ranks >= batch:
+                self._step, self._done = self._step + 1, 0
+            if turn % workers == number:
+                yield self._reader.batch(start, self._micro_batch, pin_memory=self._pin_memory)
+            turn += 1
+
+    def state_dict(self) -> dict[str, int]:
+        """The four integers."""
+        return {"step": self._step, "micro_batch": self._done, "rank": self._rank, "ranks": self._ranks}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from there.
+
+        Raises:
+            ValueError: If it is the middle of a step of another rank or number of ranks.
+        """
+        if state["micro_batch"] and (state["rank"], state["ranks"]) != (self._rank, self._ranks):
+            raise ValueError(
+                f"micro-batch {state['micro_batch']} of step {state['step']} of rank {state['rank']} of "
+                f"{state['ranks']} cannot be gone on from by rank {self._rank} of {self._ranks}; begin with the step"
+            )
+        self._step, self._done = state["step"], state["micro_batch"]
 
 
 class Prefetch:
@@ -107,14 +271,13 @@ class Prefetch:
         wait_seconds: Time the consumer has waited for batches so far.
     """
 
-    def __init__(
-        self, loader: WindowLoader, requests: Iterable[tuple[int, int]], *, depth: int, pin_memory: bool
-    ) -> None:
+    def __init__(self, batches: Iterator[Batch], *, depth: int = 4) -> None:
+        """Read at most ``depth`` batches ahead."""
         self.wait_seconds = 0.0
         self._ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=depth)
         self._stopped = threading.Event()
-        self._arguments = (loader, iter(requests), pin_memory)
-        self._thread = threading.Thread(target=self._read_ahead, name="window-loader", daemon=True)
+        self._batches = batches
+        self._thread = threading.Thread(target=self._read_ahead, name="batch-reader", daemon=True)
         self._thread.start()
 
     def __iter__(self) -> Self:
@@ -124,7 +287,7 @@ class Prefetch:
         """The next batch.
 
         Raises:
-            StopIteration: When the requests are used up or the iterator is closed.
+            StopIteration: When there are no more or the iterator is closed.
             ShardError: Whatever reading raised in the thread.
         """
         if self._stopped.is_set():
@@ -156,13 +319,11 @@ class Prefetch:
         self.close()
 
     def _read_ahead(self) -> None:
-        loader, requests, pin_memory = self._arguments
         try:
-            for first_sample, count in requests:
+            for batch in self._batches:
                 if self._stopped.is_set():
                     return
-                batch = loader.batch(first_sample, count)
-                self._ready.put(Batch(batch.tokens.pin_memory(), batch.targets.pin_memory()) if pin_memory else batch)
+                self._ready.put(batch)
             self._ready.put(None)
         except BaseException as error:
             self._ready.put(error)

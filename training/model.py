@@ -6,7 +6,7 @@ grouped-query attention, no biases, tied or untied embedding.
 
 from __future__ import annotations
 
-from typing import Self
+from typing import NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -70,14 +70,46 @@ class RootMeanSquareNorm(nn.Module):
 
 
 def rotary_angles(positions: Tensor, head_size: int, base: float) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of position * base^(-2i/head_size), float32 [time, head_size] (Su et al., arXiv:2104.09864).
+    """Cosines and sines of position * base^(-2i/head_size) (Su et al., arXiv:2104.09864).
 
     The two halves of a head are rotated against each other, as in Llama and Qwen.
+
+    Args:
+        positions: [time], or [batch, 1, time] where they differ from row to row.
+        head_size: Size of a head.
+        base: Of the frequencies.
+
+    Returns:
+        Two float32 tensors of the shape of the positions and [head_size].
     """
     exponents = torch.arange(0, head_size, 2, device=positions.device, dtype=torch.float32) / head_size
-    angles = torch.outer(positions.float(), base**-exponents)
+    angles = positions.float().unsqueeze(-1) * base**-exponents
     angles = torch.cat((angles, angles), dim=-1)
     return angles.cos(), angles.sin()
+
+
+class DocumentMask(NamedTuple):
+    """What keeps the documents of a row apart.
+
+    Attributes:
+        positions: int64 [batch, time], counted from the beginning of each document.
+        attended: bool [batch, 1, time, time], whether a query (third) sees a key (fourth).
+    """
+
+    positions: Tensor
+    attended: Tensor
+
+
+def document_mask(tokens: Tensor, end_of_document: int) -> DocumentMask:
+    """The mask of rows int64 [batch, time] in which each end-of-document id is the beginning of the next document."""
+    time = tokens.shape[1]
+    begins = tokens == end_of_document
+    documents = begins.cumsum(-1)
+    places = torch.arange(time, device=tokens.device).expand_as(tokens)
+    first = torch.where(begins, places, 0).cummax(-1).values
+    same = documents.unsqueeze(-1) == documents.unsqueeze(-2)
+    attended = same & torch.ones(time, time, dtype=torch.bool, device=tokens.device).tril()
+    return DocumentMask(places - first, attended.unsqueeze(1))
 
 
 def rotate(x: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:
@@ -120,13 +152,15 @@ class Attention(nn.Module):
         self.query_norm = RootMeanSquareNorm(size, settings.norm_epsilon)
         self.key_norm = RootMeanSquareNorm(size, settings.norm_epsilon)
 
-    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor], cache: KeyValueCache | None) -> Tensor:
-        """Attend within [batch, time, width], and to what the cache holds."""
+    def forward(
+        self, x: Tensor, angles: tuple[Tensor, Tensor], cache: KeyValueCache | None, attended: Tensor | None
+    ) -> Tensor:
+        """Attend within [batch, time, width], and to what the cache holds; ``attended`` as in ``DocumentMask``."""
         batch, time, _ = x.shape
         queries = rotate(self.query_norm(self.query(x).view(batch, time, -1, self.size)).transpose(1, 2), angles)
         keys = rotate(self.key_norm(self.key(x).view(batch, time, -1, self.size)).transpose(1, 2), angles)
         values = self.value(x).view(batch, time, -1, self.size).transpose(1, 2)
-        mask = None
+        mask = attended
         if cache is not None:
             before = cache.length
             keys, values = cache.extend(self.layer, keys, values)
@@ -164,9 +198,15 @@ class Block(nn.Module):
         self.feed_forward_norm = RootMeanSquareNorm(settings.width, settings.norm_epsilon)
         self.feed_forward = FeedForward(settings)
 
-    def forward(self, x: Tensor, angles: tuple[Tensor, Tensor], cache: KeyValueCache | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        angles: tuple[Tensor, Tensor],
+        cache: KeyValueCache | None = None,
+        attended: Tensor | None = None,
+    ) -> Tensor:
         """[batch, time, width] to the same."""
-        x = x + self.attention(self.attention_norm(x), angles, cache)
+        x = x + self.attention(self.attention_norm(x), angles, cache, attended)
         updated: Tensor = x + self.feed_forward(self.feed_forward_norm(x))
         return updated
 
@@ -185,31 +225,44 @@ class LanguageModel(nn.Module):
         if settings.tied_embedding:
             self.head.weight = self.embedding.weight
 
-    def hidden(self, tokens: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+    def hidden(
+        self, tokens: Tensor, cache: KeyValueCache | None = None, documents: DocumentMask | None = None
+    ) -> Tensor:
         """The normalised stream after the last block: tokens int64 [batch, time] to [batch, time, width]."""
         start = cache.length if cache is not None else 0
         positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)
+        attended = None
+        if documents is not None:
+            positions, attended = documents.positions.unsqueeze(1), documents.attended
         angles = rotary_angles(positions, self.settings.head_size, self.settings.rope_base)
         x = self.embedding(tokens)
         for block in self.blocks:
             if self.activation_checkpointing and self.training:
-                x = checkpoint(block, x, angles, use_reentrant=False)
+                x = checkpoint(block, x, angles, None, attended, use_reentrant=False)
             else:
-                x = block(x, angles, cache)
+                x = block(x, angles, cache, attended)
         if cache is not None:
             cache.length += tokens.shape[1]
         normalised: Tensor = self.final_norm(x)
         return normalised
 
-    def forward(self, tokens: Tensor, targets: Tensor | None = None, *, cache: KeyValueCache | None = None) -> Tensor:
+    def forward(
+        self,
+        tokens: Tensor,
+        targets: Tensor | None = None,
+        *,
+        cache: KeyValueCache | None = None,
+        documents: DocumentMask | None = None,
+    ) -> Tensor:
         """Logits [batch, time, vocabulary], or with targets the mean loss as a float32 scalar in nats.
 
         Args:
             tokens: int64 [batch, time].
             targets: int64 [batch, time]; positions with -100 do not count.
             cache: Earlier tokens; extended by these.
+            documents: Keeps the documents of a row apart; not together with a cache.
         """
-        logits: Tensor = self.head(self.hidden(tokens, cache))
+        logits: Tensor = self.head(self.hidden(tokens, cache, documents))
         if targets is None:
             return logits
         return F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED)

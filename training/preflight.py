@@ -6,9 +6,10 @@ import shutil
 from pathlib import Path
 
 from training.artifact import file_sha256, fingerprint
-from training.loader import check_same_vocabulary, sample_order
+from training.loader import check_same_vocabulary
 from training.model import parameter_count
 from training.run_settings import RunSettings, TrainingSettings
+from training.samples import PACKING, earlier_runs, training_samples
 from training.settings import SettingsError
 from training.shards import ShardError, Shards, open_shards
 
@@ -26,11 +27,18 @@ def check_run(settings: RunSettings, *, ranks: int) -> tuple[TrainingSettings, l
         SettingsError, ShardError, SampleOrderError: Naming the folder or key that is wrong.
     """
     training, sources = open_data(settings)
-    training.gradient_accumulation(ranks)
-    weights = [source.weight for source in settings.data]
-    sample_order(sources, weights, context=training.model.context, seed=training.seed)
+    for phase in training.phases:
+        training.gradient_accumulation(phase.batch or 0, ranks)
     output = Path(settings.output)
     output.mkdir(parents=True, exist_ok=True)
+    training_samples(
+        training,
+        sources,
+        [source.weight for source in settings.data],
+        vocabulary=Path(settings.vocabulary),
+        plans=output / PACKING,
+        earlier=earlier_runs(settings),
+    )
     check_disk(output, training)
     return training, sources
 
@@ -59,9 +67,9 @@ def open_data(settings: RunSettings) -> tuple[TrainingSettings, list[Shards]]:
     return settings.training.model_copy(update={"model": filled}), sources
 
 
-def run_fingerprint(settings: TrainingSettings, sources: list[Shards], weights: list[float]) -> str:
+def run_fingerprint(settings: RunSettings, sources: list[Shards]) -> str:
     """What must be the same for a checkpoint to be gone on from: what is computed, not how it is spread or reported."""
-    what = settings.model_dump(
+    what = settings.training.model_dump(
         mode="json",
         exclude={
             "parallel": {"micro_batch", "compile", "activation_checkpointing", "offload_optimizer"},
@@ -73,10 +81,11 @@ def run_fingerprint(settings: TrainingSettings, sources: list[Shards], weights: 
         },
     )
     data = [
-        [source.vocabulary_hash, weight, [file.sha256 for file in source.train.files]]
-        for source, weight in zip(sources, weights, strict=True)
+        [source.dump, source.vocabulary_hash, entry.weight, [file.sha256 for file in source.train.files]]
+        for source, entry in zip(sources, settings.data, strict=True)
     ]
-    return fingerprint({"training": what, "data": data})
+    before = earlier_runs(settings)
+    return fingerprint({"training": what, "data": data, "earlier": [run.model_dump(mode="json") for run in before]})
 
 
 def check_disk(run: Path, settings: TrainingSettings) -> None:

@@ -10,6 +10,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from training.model import ModelSettings
+from training.rows import SampleSettings
 from training.settings import Settings, SettingsError
 
 
@@ -54,12 +55,31 @@ class ParallelSettings(Settings):
     compile: bool = Field(True, description="torch.compile: slower to start, faster to run; needs a C++ compiler.")
 
 
+class PhaseSettings(Settings):
+    """A stretch of steps with a mixture, batch and context of its own."""
+
+    steps: int = Field(ge=1, description="Steps of this phase; those of all phases add up to the training's.")
+    batch: int | None = Field(None, ge=1, description="Sequences of a step; null is the training's batch.")
+    context: int | None = Field(
+        None, ge=1, description="Tokens of a sequence, a divisor of the model's context; null is the model's context."
+    )
+    weights: dict[str, float] | None = Field(
+        None, description="Shares of the samples by dump, 0 or left out is not read; null is the training's mixture."
+    )
+
+
 class TrainingSettings(Settings):
     """Everything about a training but where its data lies."""
 
     model: ModelSettings = Field(default_factory=ModelSettings, description="Shape of the model.")
     optimizer: OptimizerSettings = Field(default_factory=OptimizerSettings, description="The optimizer.")
     schedule: ScheduleSettings = Field(default_factory=ScheduleSettings, description="The learning rate over time.")
+    samples: SampleSettings = Field(
+        default_factory=SampleSettings, description="What samples are made of, and their order."
+    )
+    curriculum: list[PhaseSettings] = Field(
+        default_factory=list, description="Phases, one after the other; none is one phase of all steps."
+    )
     parallel: ParallelSettings = Field(default_factory=ParallelSettings, description="DeepSpeed's part.")
     steps: int = Field(1000, ge=1, description="Optimizer steps.")
     batch: int = Field(16, ge=1, description="Sequences of a step, over all ranks and micro-batches.")
@@ -72,24 +92,59 @@ class TrainingSettings(Settings):
     checkpoint_every: int = Field(250, ge=1, description="Steps between two checkpoints.")
     keep_checkpoints: int = Field(2, ge=1, description="Newest checkpoints kept.")
 
+    @model_validator(mode="after")
+    def _phases_are_possible(self) -> Self:
+        if self.curriculum and sum(phase.steps for phase in self.curriculum) != self.steps:
+            total = sum(phase.steps for phase in self.curriculum)
+            raise ValueError(f"'steps' is {self.steps}, but the phases of 'curriculum' have {total} together")
+        for number, phase in enumerate(self.curriculum):
+            if phase.context is not None and self.model.context % phase.context:
+                raise ValueError(
+                    f"'curriculum.{number}.context' = {phase.context} is no divisor of the model's {self.model.context}"
+                )
+            if phase.context not in (None, self.model.context) and self.samples.packing == "best_fit":
+                raise ValueError(
+                    f"'curriculum.{number}.context': rows packed by best_fit have one length; leave it out or cut"
+                )
+        return self
+
+    @property
+    def phases(self) -> list[PhaseSettings]:
+        """The phases with every batch and context filled in; one where there is no curriculum."""
+        return [
+            phase.model_copy(
+                update={"batch": phase.batch or self.batch, "context": phase.context or self.model.context}
+            )
+            for phase in self.curriculum or [PhaseSettings(steps=self.steps)]
+        ]
+
     @property
     def tokens(self) -> int:
         """Tokens that are trained on in all."""
-        return self.steps * self.batch * self.model.context
+        return self.tokens_after(self.steps)
 
-    def gradient_accumulation(self, ranks: int) -> int:
-        """Micro-batches of a step on each of that many ranks.
+    def tokens_after(self, steps: int) -> int:
+        """Tokens that are trained on in the first steps."""
+        tokens, left = 0, steps
+        for phase in self.phases:
+            taken = min(left, phase.steps)
+            tokens += taken * (phase.batch or 0) * (phase.context or 0)
+            left -= taken
+        return tokens
+
+    def gradient_accumulation(self, batch: int, ranks: int) -> int:
+        """Micro-batches of a step of that many sequences on each of that many ranks.
 
         Raises:
             SettingsError: If the batch cannot be divided so.
         """
         at_once = self.parallel.micro_batch * ranks
-        if self.batch % at_once:
+        if batch % at_once:
             raise SettingsError(
-                f"batch {self.batch} is no multiple of micro_batch {self.parallel.micro_batch} times {ranks} rank(s) = "
+                f"batch {batch} is no multiple of micro_batch {self.parallel.micro_batch} times {ranks} rank(s) = "
                 f"{at_once}: change one of them"
             )
-        return self.batch // at_once
+        return batch // at_once
 
 
 class DataSource(Settings):
@@ -97,6 +152,8 @@ class DataSource(Settings):
 
     folder: str = Field(description="Folder of token shards.")
     weight: float = Field(1.0, gt=0, description="Share of the samples, relative to the other sources.")
+    dump: str = Field("", description="Name of the dump; filled in in the record of a run.")
+    sha256: str = Field("", description="Of the folder's shards.json; filled in in the record of a run.")
 
 
 class RunSettings(Settings):
@@ -106,6 +163,11 @@ class RunSettings(Settings):
     data: list[DataSource] = Field(min_length=1, description="Token shards by source.")
     vocabulary: str = Field(description="Folder with the tokenizer.json that the shards were encoded with.")
     output: str = Field(description="Folder for checkpoints, metrics and the model; a run that is there is resumed.")
+    continue_from: str | None = Field(
+        None,
+        description="Folder of a finished run: start from its model, and go on in its sample order, so that nothing it "
+        "has seen in its last pass comes again before the rest; sources may be added.",
+    )
 
     @model_validator(mode="after")
     def _sources_differ(self) -> Self:
@@ -134,5 +196,6 @@ def load_run_settings(path: Path) -> RunSettings:
             "data": [source.model_copy(update={"folder": str(here / source.folder)}) for source in settings.data],
             "vocabulary": str(here / settings.vocabulary),
             "output": str(here / settings.output),
+            "continue_from": settings.continue_from and str(here / settings.continue_from),
         }
     )

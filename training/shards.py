@@ -342,6 +342,56 @@ class Split:
             number += 1
         return result
 
+    @property
+    def has_loss_mask(self) -> bool:
+        """Whether some tokens are not to be learned."""
+        return False
+
+    def loss_mask(self, start: int, length: int) -> npt.NDArray[np.bool_]:
+        """Which of ``length`` tokens from ``start`` are to be learned; all of them without a mask."""
+        return np.ones(length, dtype=np.bool_)
+
+    def gather(self, positions: Ids, *, fill: int = 0) -> Ids:
+        """The ids at any positions; int64 of the same shape, ``fill`` where a position is negative.
+
+        Raises:
+            IndexError: If a position is not below ``token_count``.
+        """
+        flat = np.asarray(positions, dtype=np.int64).ravel()
+        if flat.size and int(flat.max()) >= self.token_count:
+            raise IndexError(f"token {int(flat.max())} is not within the {self.token_count} of {self._where()}")
+        result = np.full(flat.size, fill, dtype=np.int64)
+        numbers = np.searchsorted(self._token_starts, flat, side="right") - 1
+        for number in np.unique(numbers[flat >= 0]).tolist():
+            chosen = numbers == number
+            result[chosen] = self._map(number)[flat[chosen] - self._token_starts[number]]
+        return result.reshape(np.shape(positions))
+
+    def read_windows(self, starts: Ids, length: int, out: npt.NDArray[np.integer[Any]]) -> None:
+        """Fill each row of ``out`` [windows, length] with the tokens from one of ``starts`` on, across files too.
+
+        Raises:
+            IndexError: If a window leaves the split.
+        """
+        if starts.size and (int(starts.min()) < 0 or int(starts.max()) + length > self.token_count):
+            raise IndexError(
+                f"windows of {length} from {int(starts.min())} to {int(starts.max())} are not within the "
+                f"{self.token_count} tokens of {self._where()}"
+            )
+        numbers = np.searchsorted(self._token_starts, starts, side="right") - 1
+        for row, (number, start) in enumerate(zip(numbers.tolist(), starts.tolist(), strict=True)):
+            begin = start - self._token_starts[number]
+            part = self._map(number)[begin : begin + length]
+            if part.size == length:
+                out[row] = part
+            else:
+                out[row] = self.tokens(start, length)
+
+    def document_lengths(self) -> Iterator[tuple[int, Ids]]:
+        """Of each file, the position of its first token and its documents' lengths, int64 [documents]."""
+        for number, start in enumerate(self._token_starts[:-1]):
+            yield start, np.diff(self._read_index(number).starts)
+
     def document(self, number: int) -> Document:
         """The document of that number, in the order they were written.
 

@@ -35,20 +35,21 @@ from deepspeed.accelerator import get_accelerator
 from training.artifact import write_atomically
 from training.checkpoint import CheckpointError, load_checkpoint, newest_checkpoint, save_checkpoint
 from training.engine import build_engine, precision
-from training.export import export_model, full_weights
-from training.loader import Prefetch, WindowLoader, sample_order
-from training.model import parameter_count, training_flops_per_token
+from training.export import ExportError, export_model, full_weights, load_model
+from training.loader import Batch, BatchStream, Prefetch
+from training.model import document_mask, parameter_count, training_flops_per_token
+from training.permutation import SampleOrderError
 from training.preflight import check_run, run_fingerprint
 from training.records import Recorder
-from training.run_settings import TrainingSettings, load_run_settings
-from training.sample_order import SampleOrderError
+from training.run_settings import RunSettings, load_run_settings
+from training.samples import PACKING, RUN, earlier_runs, first_step, recorded, training_samples
 from training.schedule import learning_rate_share
 from training.scoring import Score, score_documents
 from training.settings import SettingsError
 from training.shards import ShardError, Shards
 
 WRONG_INPUT, STOPPED = 2, 75
-REPORT, MODEL, LOCK, RUN = "report.json", "model", ".lock", "run.json"
+REPORT, MODEL, LOCK = "report.json", "model", ".lock"
 
 log = logging.getLogger("training")
 
@@ -72,7 +73,7 @@ class Report:
         model_flops_per_second: By the model's own operations, recomputation not counted.
         train_loss: Mean of the last record, nats a token.
         validation: Loss and bits a byte by source after the last step, over the first documents of each.
-        epochs: Passes over each source's training tokens.
+        epochs: Passes over each source's training tokens, by dump.
         fingerprint: Of settings and data.
     """
 
@@ -128,36 +129,52 @@ class StopSignal:
 class Training:
     """One training on this rank, from its newest checkpoint to its last step."""
 
-    def __init__(
-        self, settings: TrainingSettings, sources: list[Shards], weights: list[float], run: Path, vocabulary: Path
-    ) -> None:
-        self.settings, self.sources, self.run, self.vocabulary = settings, sources, run, vocabulary
+    def __init__(self, run_settings: RunSettings, sources: list[Shards]) -> None:
+        settings = run_settings.training
+        self.settings, self.sources = settings, sources
+        self.run, self.vocabulary = Path(run_settings.output), Path(run_settings.vocabulary)
         self.rank, self.ranks = torch.distributed.get_rank(), torch.distributed.get_world_size()
         self.device = torch.device(get_accelerator().current_device_name())
-        self.fingerprint = run_fingerprint(settings, sources, weights)
-        context = settings.model.context
-        self.order = sample_order(sources, weights, context=context, seed=settings.seed)
-        self.loader = WindowLoader(sources, self.order, context)
-        self.accumulation = settings.gradient_accumulation(self.ranks)
+        weights = [source.weight for source in run_settings.data]
+        earlier = earlier_runs(run_settings)
+        self.fingerprint = run_fingerprint(run_settings, sources)
+        if self.rank:
+            # Packing plans are made once.
+            torch.distributed.barrier()
+        self.reader = training_samples(
+            settings, sources, weights, vocabulary=self.vocabulary, plans=self.run / PACKING, earlier=earlier
+        )
+        if not self.rank:
+            torch.distributed.barrier()
+        self.steps_before = first_step(earlier)
+        self.accumulation = settings.gradient_accumulation(settings.phases[0].batch or 0, self.ranks)
         self.stop = StopSignal()
-        self.engine = build_engine(settings, self.ranks)
+        initial = None if run_settings.continue_from is None else Path(run_settings.continue_from) / MODEL
+        self.engine = build_engine(settings, self.ranks, initial=None if initial is None else load_model(initial))
         self.step = 0
         self.step_seconds = 0.0
-        self.timed_steps = 0
+        self.timed_tokens = 0
         self.last_loss = math.nan
         self.validation: dict[str, dict[str, float]] = {}
-        found = newest_checkpoint(run)
+        found = newest_checkpoint(self.run)
         if found:
             folder, checkpoint = found
             load_checkpoint(self.engine, folder, checkpoint, fingerprint=self.fingerprint)
             self.step = checkpoint.step
 
-    def requests(self) -> Iterator[tuple[int, int]]:
-        """First sample and count of each of this rank's micro-batches, in order."""
-        size = self.settings.parallel.micro_batch
-        for step in range(self.step, self.settings.steps):
-            for micro_batch in range(self.accumulation):
-                yield step * self.settings.batch + (micro_batch * self.ranks + self.rank) * size, size
+    def batches(self) -> Iterator[Batch]:
+        """This rank's micro-batches of the steps that are left, in order."""
+        return iter(
+            BatchStream(
+                self.reader,
+                steps=self.steps_before + self.settings.steps,
+                micro_batch=self.settings.parallel.micro_batch,
+                rank=self.rank,
+                ranks=self.ranks,
+                first_step=self.steps_before + self.step,
+                pin_memory=self.device.type == "cuda",
+            )
+        )
 
     def train(self, recorder: Recorder) -> bool:
         """Do the steps that are left; False if stopped by a signal, after a checkpoint.
@@ -168,11 +185,10 @@ class Training:
         settings = self.settings
         if self.step:
             recorder.say(f"resumed from the checkpoint of step {self.step}")
-        pinned = self.device.type == "cuda"
         losses = torch.zeros((), device=self.device)
         since, waited, begin = self.step, 0.0, time.perf_counter()
         first_step = self.step
-        with self.loader.prefetch(self.requests(), pin_memory=pinned) as batches:
+        with Prefetch(self.batches()) as batches:
             while self.step < settings.steps:
                 losses += self._one_step(batches)
                 self.step += 1
@@ -185,7 +201,7 @@ class Training:
                     # The first ones compile.
                     if since >= first_step + 10:
                         self.step_seconds += elapsed
-                        self.timed_steps += self.step - since
+                        self.timed_tokens += settings.tokens_after(self.step) - settings.tokens_after(since)
                     losses.zero_()
                     since, waited, begin = self.step, batches.wait_seconds, time.perf_counter()
                 pause = time.perf_counter()
@@ -206,16 +222,27 @@ class Training:
         share = learning_rate_share(self.step, steps=self.settings.steps, settings=self.settings.schedule)
         for group in self.engine.optimizer.param_groups:
             group["lr"] = self.settings.optimizer.learning_rate * share
+        self._set_batch(self.reader.order.step(self.steps_before + self.step).batch)
         total = torch.zeros((), device=self.device)
+        end_of_document = self.reader.end_of_document
         for _ in range(self.accumulation):
-            batch = next(batches)
-            loss = self.engine(
-                batch.tokens.to(self.device, non_blocking=True), batch.targets.to(self.device, non_blocking=True)
-            )
+            batch = next(batches).on(self.device)
+            inputs = batch.inputs()
+            mask = document_mask(inputs, end_of_document) if self.settings.samples.document_mask else None
+            loss = self.engine(inputs, batch.targets(end_of_document), documents=mask)
             self.engine.backward(loss)
             self.engine.step()
             total += loss.detach().float()
         return total / self.accumulation
+
+    def _set_batch(self, batch: int) -> None:
+        """Accumulate as many micro-batches as this step takes."""
+        accumulation = self.settings.gradient_accumulation(batch, self.ranks)
+        if accumulation != self.accumulation:
+            self.engine.set_train_batch_size(batch)
+            # DeepSpeed tells the last micro-batch of a step by a multiple of their number since the beginning.
+            self.engine.micro_steps = 0
+            self.accumulation = accumulation
 
     def _record(self, recorder: Recorder, mean: float, steps: int, seconds: float, waited: float) -> None:
         value = torch.tensor(mean, device=self.device)
@@ -229,12 +256,12 @@ class Training:
                 f"the loss is {self.last_loss} at step {self.step}: lower the learning rate or lengthen the warm-up; "
                 "the last checkpoint is from before, and is not gone on from with other settings"
             )
-        tokens = steps * self.settings.batch * self.settings.model.context
+        tokens = self.settings.tokens_after(self.step) - self.settings.tokens_after(self.step - steps)
         speed = tokens / seconds
         values = {
             "loss": self.last_loss,
             "learning_rate": self.engine.optimizer.param_groups[0]["lr"],
-            "tokens": self.step * self.settings.batch * self.settings.model.context,
+            "tokens": self.settings.tokens_after(self.step),
             "tokens_per_second": speed,
             "model_flops_per_second": speed * training_flops_per_token(self.settings.model),
             "data_wait_share": waited / seconds,
@@ -252,11 +279,13 @@ class Training:
                 f"{left / 60:.1f} min left"
             )
 
+    def _samples(self) -> int:
+        """Samples of the order that were seen, those of the runs before this one counted in."""
+        return self.reader.order.step(self.steps_before + self.step).first
+
     def _epochs(self) -> dict[str, float]:
-        return {
-            source.dump: epochs
-            for source, epochs in zip(self.sources, self.order.epochs(self.step * self.settings.batch), strict=True)
-        }
+        epochs = self.reader.order.epochs(self._samples())
+        return {source.dump: passes for source, passes in zip(self.sources, epochs, strict=True)}
 
     def validate(self, recorder: Recorder) -> None:
         """Score the first validation documents of each source."""
@@ -291,7 +320,7 @@ class Training:
             self.engine,
             self.run,
             step=self.step,
-            samples=self.step * self.settings.batch,
+            samples=self._samples(),
             fingerprint=self.fingerprint,
             keep=self.settings.keep_checkpoints,
         )
@@ -307,11 +336,10 @@ class Training:
                 end_of_document=self.sources[0].end_of_document,
                 folder=self.run / MODEL,
             )
-            tokens_per_step = self.settings.batch * self.settings.model.context
-            speed = self.timed_steps * tokens_per_step / self.step_seconds if self.step_seconds else 0.0
+            speed = self.timed_tokens / self.step_seconds if self.step_seconds else 0.0
             report = Report(
                 steps=self.step,
-                tokens=self.step * tokens_per_step,
+                tokens=self.settings.tokens_after(self.step),
                 parameters=parameter_count(self.settings.model),
                 ranks=self.ranks,
                 precision=str(precision(self.settings.parallel)).removeprefix("torch."),
@@ -333,12 +361,12 @@ def run_training(path: Path) -> int:
     run = Path(settings.output)
     rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     training_settings, sources = check_run(settings, ranks=ranks)
-    weights = [source.weight for source in settings.data]
+    settings = recorded(settings.model_copy(update={"training": training_settings}), sources)
     with locked(run) if rank == 0 else _nothing():
         deepspeed.init_distributed(dist_backend=get_accelerator().communication_backend_name(), verbose=False)
         if get_accelerator().device_name() != "cpu":
             get_accelerator().set_device(int(os.environ.get("LOCAL_RANK", 0)))
-        training = Training(training_settings, sources, weights, run, Path(settings.vocabulary))
+        training = Training(settings, sources)
         if rank == 0:
             write_atomically(run / RUN, settings.model_dump_json(indent=1))
         with Recorder(
@@ -366,7 +394,7 @@ def main() -> int:
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     try:
         code = run_training(arguments.config)
-    except (SettingsError, ShardError, SampleOrderError, CheckpointError, DivergedError) as error:
+    except (SettingsError, ShardError, SampleOrderError, CheckpointError, ExportError, DivergedError) as error:
         print(f"error: {error}", file=sys.stderr)
         return WRONG_INPUT
     finally:
