@@ -50,7 +50,7 @@ def print_plan(preset: str, *, count: int | None, utilisation: float, console: C
     """
     training, processes = preset_training(preset)
     count = count or processes
-    accumulation = training.gradient_accumulation(count)
+    accumulation = training.gradient_accumulation(training.batch, count)
     model = training.model
     console.print(
         f"[bold]{preset}[/bold]: {parameter_count(model):,} parameters, {training.tokens:,} tokens in "

@@ -74,10 +74,10 @@ class FillInTheMiddle:
             else:
                 parts = [mark[0], prefix, mark[2], suffix, mark[1], middle]
             source = np.concatenate(parts)
-            from_row = source >= 0
+            from_row, places = source >= 0, np.maximum(source, 0)
             tokens[begin:end], positions[begin:end] = (
-                np.where(from_row, tokens[source], -1 - source),
-                np.where(from_row, positions[source], SENTINEL),
+                np.where(from_row, tokens[places], -1 - source),
+                np.where(from_row, positions[places], SENTINEL),
             )
         return tokens, positions
 

@@ -27,7 +27,7 @@ from assets.raw_text.catalogue import load_catalogue
 from assets.vocabulary.tokenizer import open_vocabulary
 from training.artifact import Artifact, artifact_fingerprint, build_artifact
 from training.export import ExportError
-from training.sample_order import SampleOrderError
+from training.permutation import SampleOrderError
 from training.settings import SettingsError
 from training.shards import ShardError
 

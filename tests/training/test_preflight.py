@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer, models
 
 from training.artifact import file_sha256
+from training.permutation import SampleOrderError
 from training.preflight import check_run, open_data, run_fingerprint
 from training.run_settings import RunSettings, TrainingSettings
-from training.sample_order import SampleOrderError
 from training.settings import SettingsError
 from training.shards import ShardError, Shards, ShardWriter, open_shards
 
@@ -112,7 +114,7 @@ def test_missing_shards_are_refused(tmp_path: Path, vocabulary: Path) -> None:
 def test_a_context_longer_than_the_data_is_refused(tmp_path: Path, vocabulary: Path) -> None:
     write_shards(tmp_path / "en", vocabulary, validation=[[1]])
     check_run(run(tmp_path, "en", training=model(context=19)), ranks=1)
-    with pytest.raises(ShardError, match="en has 20 training tokens, too few for one window of 21; shorten"):
+    with pytest.raises(ShardError, match="en has 20 training tokens, too few for one sequence of 20; shorten"):
         check_run(run(tmp_path, "en", training=model(context=20)), ranks=1)
 
 
@@ -134,7 +136,7 @@ def test_a_weight_too_small_for_any_sample_is_refused(tmp_path: Path, vocabulary
         write_shards(tmp_path / name, vocabulary, validation=[[1]])
     settings = run(tmp_path, "en", "zh")
     light = settings.data[0].model_copy(update={"weight": 1e-9})
-    with pytest.raises(SampleOrderError, match="weight is 1e-09 of all weights"):
+    with pytest.raises(SampleOrderError, match="weight of 'en' is 1e-09 of all weights"):
         check_run(settings.model_copy(update={"data": [light, settings.data[1]]}), ranks=1)
 
 
@@ -175,6 +177,15 @@ ANOTHER: dict[str, tuple[object, bool]] = {
     "parallel.activation_checkpointing": (True, True),
     "parallel.precision": ("bfloat16", False),
     "parallel.compile": (False, True),
+    "samples.mixture.by": ("tokens", False),
+    "samples.mixture.temperature": (3.0, False),
+    "samples.mixture.max_epochs": (9.0, False),
+    "samples.packing": ("best_fit", False),
+    "samples.document_mask": (True, False),
+    "samples.fill_in_the_middle": (0.5, False),
+    "samples.suffix_first": (0.1, False),
+    "samples.shuffle_chunk_tokens": (1 << 20, False),
+    "curriculum": ([{"steps": 1000}], False),
     "steps": (10, False),
     "batch": (8, False),
     "seed": (1, False),
@@ -198,26 +209,77 @@ def test_the_fingerprint_ignores_how_the_work_is_spread_and_reported(tmp_path: P
     sources = [write_shards(tmp_path / "en", vocabulary)]
     values = TrainingSettings.model_validate(TRAINING).model_dump(mode="json")
     assert leaves(values) == set(ANOTHER)
-    original = run_fingerprint(TrainingSettings.model_validate(values), sources, [1.0])
+    settings = run(tmp_path, "en")
+    original = run_fingerprint(settings, sources)
     for path, (value, ignored) in ANOTHER.items():
-        *group, key = path.split(".")
-        other = {name: dict(inner) if isinstance(inner, dict) else inner for name, inner in values.items()}
-        (other[group[0]] if group else other)[key] = value
+        *groups, key = path.split(".")
+        other = deepcopy(values)
+        inner = other
+        for group in groups:
+            inner = inner[group]
+        inner[key] = value
         assert other != values, path
-        found = run_fingerprint(TrainingSettings.model_validate(other), sources, [1.0])
+        found = run_fingerprint(
+            settings.model_copy(update={"training": TrainingSettings.model_validate(other)}), sources
+        )
         assert (found == original) == ignored, path
 
 
 def test_the_fingerprint_knows_the_data(tmp_path: Path, vocabulary: Path) -> None:
-    settings = TrainingSettings.model_validate(TRAINING)
     one = write_shards(tmp_path / "one", vocabulary)
-    same = write_shards(tmp_path / "same", vocabulary, validation=[[1, 2]])
+    same = write_shards(tmp_path / "copy" / "one", vocabulary, validation=[[1, 2]])
     other = write_shards(tmp_path / "other", vocabulary, train=[LONG[::-1]])
-    original = run_fingerprint(settings, [one, other], [1.0, 1.0])
-    assert run_fingerprint(settings, [same, other], [1.0, 1.0]) == original
-    assert run_fingerprint(settings, [other, one], [1.0, 1.0]) != original
-    assert run_fingerprint(settings, [one, other], [1.0, 2.0]) != original
-    assert run_fingerprint(settings, [one], [1.0]) != original
+
+    def found(sources: list[Shards], weights: list[float]) -> str:
+        data = [
+            {"folder": str(source.folder), "weight": weight} for source, weight in zip(sources, weights, strict=True)
+        ]
+        settings = RunSettings.model_validate(
+            {"training": TRAINING, "data": data, "vocabulary": str(vocabulary), "output": str(tmp_path / "run")}
+        )
+        return run_fingerprint(settings, sources)
+
+    original = found([one, other], [1.0, 1.0])
+    assert found([same, other], [1.0, 1.0]) == original
+    assert found([other, one], [1.0, 1.0]) != original
+    assert found([one, other], [1.0, 2.0]) != original
+    assert found([one], [1.0]) != original
     (vocabulary / "tokenizer.json").write_text("[]")
-    encoded_otherwise = write_shards(tmp_path / "again", vocabulary)
-    assert run_fingerprint(settings, [encoded_otherwise, other], [1.0, 1.0]) != original
+    encoded_otherwise = write_shards(tmp_path / "again" / "one", vocabulary)
+    assert found([encoded_otherwise, other], [1.0, 1.0]) != original
+
+
+def test_two_sources_of_one_dump_are_refused(tmp_path: Path, vocabulary: Path) -> None:
+    write_shards(tmp_path / "en", vocabulary, validation=[[1]])
+    write_shards(tmp_path / "other" / "en", vocabulary)
+    with pytest.raises(ShardError, match="two of the sources are of one dump: en, en"):
+        check_run(run(tmp_path, "en", "other/en"), ranks=1)
+
+
+def test_phases_are_checked(tmp_path: Path, vocabulary: Path) -> None:
+    write_shards(tmp_path / "en", vocabulary, validation=[[1]])
+    phases = [{"steps": 990}, {"steps": 10, "batch": 6}]
+    with pytest.raises(SettingsError, match=r"batch 6 is no multiple of micro_batch 2 times 2 rank\(s\) = 4"):
+        check_run(run(tmp_path, "en", training={"curriculum": phases}), ranks=2)
+    phases = [{"steps": 1000, "weights": {"zh": 1.0}}]
+    with pytest.raises(SettingsError, match=r"'curriculum\.0\.weights' names 'zh', known: en"):
+        check_run(run(tmp_path, "en", training={"curriculum": phases}), ranks=1)
+    phases = [{"steps": 1000, "weights": {"en": 0.0}}]
+    with pytest.raises(SampleOrderError, match="phase 0 reads no source"):
+        check_run(run(tmp_path, "en", training={"curriculum": phases}), ranks=1)
+
+
+def test_more_epochs_than_the_limit_are_refused(tmp_path: Path, vocabulary: Path) -> None:
+    write_shards(tmp_path / "en", vocabulary, validation=[[1]])
+    samples = {"mixture": {"max_epochs": 2.0}}
+    with pytest.raises(SampleOrderError, match=r"source 'en' would be read .* more than 'max_epochs' = 2"):
+        check_run(run(tmp_path, "en", training={"samples": samples}), ranks=1)
+
+
+def test_fill_in_the_middle_needs_its_tokens(tmp_path: Path, vocabulary: Path) -> None:
+    tokenizer = Tokenizer(models.WordLevel({"a": 0, "<|fim_prefix|>": 1}, unk_token="a"))
+    tokenizer.save(str(vocabulary / "tokenizer.json"))
+    write_shards(tmp_path / "en", vocabulary, validation=[[1]])
+    samples = {"fill_in_the_middle": 0.5}
+    with pytest.raises(SampleOrderError, match=r"needs the tokens <\|fim_middle\|>, <\|fim_suffix\|>, which"):
+        check_run(run(tmp_path, "en", training={"samples": samples}), ranks=1)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from training.run_settings import ParallelSettings, RunSettings, TrainingSettings, load_run_settings
+from training.run_settings import ParallelSettings, PhaseSettings, RunSettings, TrainingSettings, load_run_settings
 from training.settings import SettingsError
 
 RUN: dict[str, Any] = {
@@ -118,7 +118,7 @@ def training(batch: int, micro_batch: int) -> TrainingSettings:
 def test_a_batch_is_divided_over_ranks_and_micro_batches(
     batch: int, micro_batch: int, ranks: int, micro_batches: int
 ) -> None:
-    assert training(batch, micro_batch).gradient_accumulation(ranks) == micro_batches
+    assert training(batch, micro_batch).gradient_accumulation(batch, ranks) == micro_batches
 
 
 @pytest.mark.parametrize(("batch", "micro_batch", "ranks"), [(16, 3, 1), (16, 16, 2), (16, 4, 3), (4, 8, 1)])
@@ -128,7 +128,7 @@ def test_a_micro_batch_that_does_not_divide_is_refused(batch: int, micro_batch: 
         "change one of them"
     )
     with pytest.raises(SettingsError) as error:
-        training(batch, micro_batch).gradient_accumulation(ranks)
+        training(batch, micro_batch).gradient_accumulation(batch, ranks)
     assert str(error.value) == message
 
 
@@ -138,5 +138,35 @@ def test_tokens_of_a_training() -> None:
 
 def test_the_defaults_can_be_trained() -> None:
     settings = TrainingSettings()
-    assert settings.gradient_accumulation(1) == 1
+    assert settings.gradient_accumulation(settings.batch, 1) == 1
     assert all(field.description for field in TrainingSettings.model_fields.values())
+
+
+def test_tokens_of_phases() -> None:
+    settings = TrainingSettings.model_validate(
+        {
+            "steps": 30,
+            "batch": 4,
+            "model": {"context": 64},
+            "curriculum": [{"steps": 10, "context": 16}, {"steps": 20, "batch": 8}],
+        }
+    )
+    assert settings.tokens == 10 * 4 * 16 + 20 * 8 * 64
+    assert [settings.tokens_after(steps) for steps in (0, 10, 11)] == [0, 640, 640 + 8 * 64]
+    assert TrainingSettings().phases == [PhaseSettings(steps=1000, batch=16, context=256)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"curriculum": [{"steps": 10}]}, "'steps' is 1000, but the phases of 'curriculum' have 10 together"),
+        ({"curriculum": [{"steps": 1000, "context": 100}]}, r"'curriculum.0.context' = 100 is no divisor of .* 256"),
+        (
+            {"curriculum": [{"steps": 1000, "context": 128}], "samples": {"packing": "best_fit"}},
+            "rows packed by best_fit have one length",
+        ),
+    ],
+)
+def test_phases_that_are_not_possible(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        TrainingSettings.parse(changes, origin="test")

@@ -235,7 +235,7 @@ def test_a_terminated_training_leaves_a_checkpoint(
     [
         ({"batch": 6}, "batch 6 is no multiple of micro_batch 4"),
         ({"stepps": 3}, "unknown key 'training.stepps', did you mean 'steps'?"),
-        ({"model": {"context": 100_000}}, "too few for one window of 100001; shorten the context"),
+        ({"model": {"context": 100_000}}, "too few for one sequence of 100000; shorten the context"),
     ],
 )
 def test_wrong_settings_end_with_code_2_and_a_remedy(
