@@ -9,8 +9,8 @@ from itertools import groupby
 from assets.clean_text.ledger_report.examples import Example
 from assets.clean_text.ledger_report.funnel import Funnel
 from assets.clean_text.ledger_report.numbers import place, reason, share, size
-from assets.clean_text.ledger_report.page_style import STYLE
 from assets.clean_text.ledger_report.report import LedgerReport
+from assets.page_style import STYLE
 
 # Control characters have no glyph and no place in HTML; their pictures have.
 _VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {127: 0x2421}

@@ -1,4 +1,4 @@
-"""The style sheet of the report's page: no font or picture from elsewhere, light and dark, narrow and wide."""
+"""The style of pages that are one file: no font or picture from elsewhere, light and dark, narrow and wide."""
 
 from __future__ import annotations
 
