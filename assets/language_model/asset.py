@@ -32,7 +32,7 @@ from training.settings import SettingsError
 from training.shards import ShardError
 
 GROUP = "language_model"
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 @dg.asset(

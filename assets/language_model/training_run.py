@@ -13,10 +13,13 @@ from training.artifact import write_atomically
 from training.export import TOKENIZER_FILES
 from training.records import METRICS, TENSORBOARD, read_records
 from training.run_settings import DataSource, RunSettings, TrainingSettings
+from training.samples import RUN
 
 # The names that training/train.py gives; importing it would import DeepSpeed into Dagster's process.
 REPORT, MODEL = "report.json", "model"
 CONFIGURATION = "configuration.json"
+# Settings, data and ranks: what the trace is computed from.
+RECORDS = (RUN, REPORT)
 
 
 @dataclass(frozen=True)
@@ -76,9 +79,9 @@ class TrainingRun:
         return settings
 
     def copy_results(self, folder: Path) -> None:
-        """Copy the model and its record into an artifact."""
+        """Copy the model, its metrics, and the record from which it can be traced into an artifact."""
         shutil.copytree(self.folder / MODEL, folder, dirs_exist_ok=True)
-        for name in (METRICS, REPORT):
+        for name in (METRICS, *RECORDS):
             shutil.copyfile(self.folder / name, folder / name)
 
 
@@ -93,6 +96,6 @@ def loss_curves(records: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[fl
 
 
 def model_files(folder: Path) -> list[Path]:
-    """What of an artifact of language_model belongs to the Hugging Face folder."""
-    names = ("config.json", "generation_config.json", "model.safetensors", *TOKENIZER_FILES)
+    """What of an artifact of language_model belongs to the model's folder: Hugging Face's files and the record."""
+    names = ("config.json", "generation_config.json", "model.safetensors", *TOKENIZER_FILES, *RECORDS)
     return [folder / name for name in names if (folder / name).is_file()]

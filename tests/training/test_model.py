@@ -17,6 +17,7 @@ from training.model import (
     LanguageModel,
     ModelSettings,
     RootMeanSquareNorm,
+    document_mask,
     parameter_count,
     rotary_angles,
     rotate,
@@ -233,3 +234,24 @@ def test_rotation_keeps_lengths_and_sees_only_distances() -> None:
     assert not torch.allclose(products[1, 0], products[2, 0])
     # The last pair of a head of 8 turns by base^(-6/8) a position.
     assert float(angles[1][1, 3]) == pytest.approx(math.sin(10_000 ** (-6 / 8)))
+
+
+def test_documents_of_a_row_do_not_see_each_other() -> None:
+    """Logits of a packed row are those of its documents alone, wherever they stand in it."""
+    model = tiny_model(seed=3).eval()
+    end = 0
+    first, second, third = [end, 3, 4, 5], [end, 6, 7], [end, 8, 9, 3, 2]
+    row = torch.tensor([[*first, *second, *third]])
+    mask = document_mask(row, end)
+    assert mask.positions.tolist() == [[0, 1, 2, 3, 0, 1, 2, 0, 1, 2, 3, 4]]
+    with torch.no_grad():
+        together = model(row, documents=mask)
+        alone = torch.cat([model(torch.tensor([document])) for document in (first, second, third)], dim=1)
+        assert torch.allclose(together, alone, atol=1e-5)
+        assert not torch.allclose(model(row), alone, atol=1e-3)
+
+
+def test_a_row_that_begins_within_a_document_is_masked_from_there() -> None:
+    mask = document_mask(torch.tensor([[5, 6, 0, 7]]), 0)
+    assert mask.positions.tolist() == [[0, 1, 0, 1]]
+    assert mask.attended[0, 0].int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -296,3 +297,72 @@ def test_one_seed_one_training_and_another_seed_another(
         finish(launch(configure(name, seed=seed)))
     assert losses(tmp_path / "a") == losses(tmp_path / "b")
     assert losses(tmp_path / "a") != losses(tmp_path / "c")
+
+
+def test_phases_change_mixture_batch_and_context(
+    tmp_path: Path, configure: Callable[..., Path], launch: Launch
+) -> None:
+    """The same batches whether micro-batches or accumulation make them, and what was seen is counted."""
+    curriculum = [{"steps": 4, "context": 16}, {"steps": 4, "batch": 16, "weights": {"up": 1.0}}]
+    for name, micro_batch in (("run", 4), ("small", 2)):
+        finish(launch(configure(name, steps=8, curriculum=curriculum, parallel={"micro_batch": micro_batch})))
+    records = read_records(tmp_path / "run" / "metrics.jsonl")
+    assert [record["tokens"] for record in records if "loss" in record] == [
+        *(8 * 16 * step for step in range(1, 5)),
+        *(4 * 8 * 16 + 16 * 32 * step for step in range(1, 5)),
+    ]
+    assert list(losses(tmp_path / "run").values()) == pytest.approx(list(losses(tmp_path / "small").values()), rel=1e-5)
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["epochs"]["up"] > report["epochs"]["down"] > 0
+
+
+def test_packed_documents_do_not_see_each_other(tmp_path: Path, configure: Callable[..., Path], launch: Launch) -> None:
+    samples = {"packing": "best_fit", "document_mask": True}
+    finish(launch(configure("packed", samples=samples), ranks=2))
+    assert losses(tmp_path / "packed")[24] < 0.85 * losses(tmp_path / "packed")[1]
+    assert list((tmp_path / "packed" / "packing").glob("*/plan.json"))
+
+
+def test_a_run_continues_another_with_a_source_more(
+    tmp_path: Path, configure: Callable[..., Path], launch: Launch, data: dict[str, Any]
+) -> None:
+    both = list(data["data"])
+    data["data"] = both[:1]
+    finish(launch(configure("first", steps=12)))
+    data["data"] = both
+    second = json.loads(configure("second", steps=12).read_text()) | {"continue_from": "first"}
+    (tmp_path / "second.json").write_text(json.dumps(second))
+    finish(launch(tmp_path / "second.json"))
+    first, then = losses(tmp_path / "first"), losses(tmp_path / "second")
+    assert then[1] < 0.9 * first[1]
+    report = json.loads((tmp_path / "second" / "report.json").read_text())
+    before = json.loads((tmp_path / "first" / "report.json").read_text())["epochs"]
+    assert report["epochs"]["up"] > before["up"]
+    assert report["epochs"]["down"] > 0
+    # Other shards of the same name are not what the first run had seen.
+    record = json.loads((tmp_path / "first" / "run.json").read_text())
+    record["data"][0]["sha256"] = "0" * 64
+    (tmp_path / "first" / "run.json").write_text(json.dumps(record))
+    process = launch(tmp_path / "second.json")
+    assert "is not what 'up' was then; name the same shards" in finish(process, code=2)
+
+
+@pytest.mark.slow
+def test_two_hundred_steps_are_the_same_on_one_two_and_four_ranks_and_after_a_resume_on_others(
+    tmp_path: Path, configure: Callable[..., Path], launch: Launch
+) -> None:
+    settings = {"steps": 200, "checkpoint_every": 100, "validate_every": 200, "optimizer": {"learning_rate": 0.003}}
+    for ranks in (1, 2, 4):
+        finish(launch(configure(f"ranks-{ranks}", parallel={"micro_batch": 2}, **settings), ranks=ranks))
+    alone = losses(tmp_path / "ranks-1")
+    assert len(alone) == 200
+    for ranks in (2, 4):
+        assert list(losses(tmp_path / f"ranks-{ranks}").values()) == pytest.approx(list(alone.values()), rel=1e-3)
+    # From the middle of what four ranks wrote, one and two go on.
+    for ranks in (1, 2):
+        resumed = tmp_path / f"resumed-{ranks}"
+        shutil.copytree(tmp_path / "ranks-4", resumed)
+        shutil.rmtree(resumed / "checkpoints" / f"step-{200:010d}")
+        (resumed / "report.json").unlink()
+        finish(launch(configure(f"resumed-{ranks}", parallel={"micro_batch": 2}, **settings), ranks=ranks))
+        assert list(losses(resumed).values()) == pytest.approx(list(alone.values()), rel=1e-3)
