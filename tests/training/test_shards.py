@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
@@ -41,22 +43,22 @@ def write(
 
 
 def test_bytes_on_disk_are_the_documented_ones(tmp_path: Path) -> None:
-    write(tmp_path, [("train", [258, 3]), ("train", []), ("validation", [7])])
-    assert (tmp_path / "train-00000.bin").read_bytes() == bytes([2, 1, 3, 0, 0, 0, 0, 0])
+    write(tmp_path, [("train", [258, 3]), ("train", [5]), ("validation", [7])])
+    assert (tmp_path / "train-00000.bin").read_bytes() == bytes([2, 1, 3, 0, 0, 0, 5, 0, 0, 0])
     assert (tmp_path / "validation-00000.bin").read_bytes() == bytes([7, 0, 0, 0])
     assert pq.read_table(tmp_path / "train-00000.index.parquet").to_pylist() == [
         {"doc_id": f"{0:032x}", "start": 0, "length": 3, "bytes": 6},
-        {"doc_id": f"{1:032x}", "start": 3, "length": 1, "bytes": 0},
+        {"doc_id": f"{1:032x}", "start": 3, "length": 2, "bytes": 3},
     ]
     description = json.loads((tmp_path / "shards.json").read_text())
     assert description["dtype"] == "uint16"
     assert description["splits"]["train"]["files"] == [
         {
             "name": "train-00000.bin",
-            "tokens": 4,
+            "tokens": 5,
             "documents": 2,
-            "bytes": 6,
-            "sha256": hashlib.sha256(bytes([2, 1, 3, 0, 0, 0, 0, 0])).hexdigest(),
+            "bytes": 9,
+            "sha256": hashlib.sha256(bytes([2, 1, 3, 0, 0, 0, 5, 0, 0, 0])).hexdigest(),
         }
     ]
 
@@ -88,7 +90,8 @@ def test_files_roll_at_the_limit_and_a_long_document_stands_alone(tmp_path: Path
 
 @given(
     documents=st.lists(
-        st.tuples(st.sampled_from(["train", "validation"]), st.lists(st.integers(1, 999), max_size=12)), max_size=20
+        st.tuples(st.sampled_from(["train", "validation"]), st.lists(st.integers(1, 999), min_size=1, max_size=12)),
+        max_size=20,
     ),
     shard_tokens=st.integers(1, 30),
 )
@@ -108,7 +111,76 @@ def test_every_token_maps_back_to_its_document(
             found = [t for span in spans for t in expected[span.document][1][span.offset : span.offset + span.length]]
             assert found == flat[start : start + 7]
             assert [span.doc_id for span in spans] == [expected[span.document][0] for span in spans]
+            assert split.gather(np.arange(start, len(flat))[::-2]).tolist() == flat[start:][::-2]
+            length = min(7, len(flat) - start)
+            out = np.zeros((2, length), dtype=np.int32)
+            split.read_windows(np.asarray([start, 0]), length, out)
+            assert out.tolist() == [flat[start : start + length], flat[:length]]
+        assert split.gather(np.asarray([[-1, -2]]), fill=7).tolist() == [[7, 7]]
+        for document, (doc_id, ids) in zip(split.iterate(), expected, strict=True):
+            assert split.find(doc_id) == split.find(document.doc_id)
+            place = split.find(doc_id)
+            assert place is not None
+            assert split.tokens(place.start, place.length).tolist() == ids
+        lengths = [(start, each.tolist()) for start, each in split.document_lengths()]
+        assert [length for _, each in lengths for length in each] == [len(ids) for _, ids in expected]
         split.verify()
+
+
+@given(
+    documents=st.lists(st.lists(st.integers(1, 999), min_size=1, max_size=12), min_size=1, max_size=20),
+    masks=st.lists(st.booleans(), min_size=260, max_size=260),
+    shard_tokens=st.integers(1, 30),
+    cut=st.integers(0, 20),
+)
+def test_many_documents_at_once_are_the_same_bytes(
+    tmp_path_factory: pytest.TempPathFactory,
+    documents: list[list[int]],
+    masks: list[bool],
+    shard_tokens: int,
+    cut: int,
+) -> None:
+    """Together, one by one, or in two calls; with and without a loss mask."""
+    folders = []
+    flat = np.asarray([token for ids in documents for token in ids])
+    lengths = np.asarray([len(ids) for ids in documents])
+    names = pa.array([f"{n:032x}" for n in range(len(documents))], pa.string())
+    learned = np.asarray(masks[: flat.size])
+    for edges in ([0, len(documents)], list(range(len(documents) + 1)), [0, min(cut, len(documents)), len(documents)]):
+        folder = tmp_path_factory.mktemp("shards")
+        with ShardWriter(
+            folder,
+            vocabulary_hash="ab" * 32,
+            vocabulary_size=1000,
+            end_of_document=END,
+            language="zh",
+            source="shop",
+            dump="reviews",
+            shard_tokens=shard_tokens,
+        ) as writer:
+            for first, last in pairwise(edges):
+                part = slice(int(lengths[:first].sum()), int(lengths[:last].sum()))
+                writer.add_documents(
+                    "train",
+                    names.slice(first, last - first),
+                    flat[part],
+                    lengths=lengths[first:last],
+                    bytes=3 * lengths[first:last],
+                    loss_mask=learned[part],
+                )
+        folders.append(folder)
+    contents = [{path.name: path.read_bytes() for path in folder.iterdir()} for folder in folders]
+    assert contents[0] == contents[1] == contents[2]
+    train = open_shards(folders[0]).train
+    train.verify()
+    expected: list[bool] = []
+    for number, length in enumerate(lengths.tolist()):
+        begin = int(lengths[:number].sum())
+        expected += [*learned[begin : begin + length].tolist(), bool(learned[begin + length - 1])]
+    assert train.has_loss_mask == (not learned.all())
+    for start in range(0, train.token_count, 5):
+        assert train.loss_mask(start, train.token_count - start).tolist() == expected[start:]
+    assert all((folders[0] / file.mask_name).exists() == (file.mask_sha256 is not None) for file in train.files)
 
 
 def test_same_documents_same_bytes(tmp_path: Path) -> None:
@@ -131,6 +203,11 @@ def test_writer_refuses_ids_outside_the_vocabulary(tmp_path: Path, ids: list[int
 def test_writer_refuses_an_end_within_a_document(tmp_path: Path) -> None:
     with pytest.raises(ShardError, match="end-of-document id"):
         write(tmp_path, [("train", [1, END, 2])])
+
+
+def test_writer_refuses_an_empty_document(tmp_path: Path) -> None:
+    with pytest.raises(ShardError, match=f"document {1:032x} has no token; leave it out"):
+        write(tmp_path, [("train", [1]), ("train", [])])
 
 
 def test_wrong_writer_arguments(tmp_path: Path) -> None:
@@ -222,9 +299,113 @@ def test_id_over_the_vocabulary_is_found_by_verify(folder: Path) -> None:
         open_shards(folder).train.verify()
 
 
+def rewrite_index(folder: Path, column: str, values: list[object]) -> None:
+    path = folder / "train-00000.index.parquet"
+    opened = pq.ParquetFile(path)
+    metadata, table = opened.metadata.metadata, opened.read()
+    place = table.schema.get_field_index(column)
+    table = table.set_column(place, table.schema.field(place), pa.array(values, table.schema.field(place).type))
+    pq.write_table(
+        table.replace_schema_metadata({b"corpusline.shard_sha256": metadata[b"corpusline.shard_sha256"]}), path
+    )
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("length", [0, 6], f"document {0:032x} has no token"),
+        ("length", [3, 2], "does not cover"),
+        ("start", [0, 3], "does not cover"),
+        ("start", [1, 4], "does not cover"),
+    ],
+)
+def test_index_rows_that_cannot_be(folder: Path, column: str, values: list[object], message: str) -> None:
+    rewrite_index(folder, column, values)
+    with pytest.raises(ShardError, match=rf"train-00000\.index\.parquet.*{message}"):
+        open_shards(folder).train.verify()
+
+
+def test_a_boundary_at_another_place_is_found_by_verify(folder: Path) -> None:
+    rewrite_index(folder, "length", [3, 3])
+    rewrite_index(folder, "start", [0, 3])
+    with pytest.raises(ShardError, match="not closed by the end-of-document id where its index says"):
+        open_shards(folder).train.verify()
+
+
+def test_a_damaged_loss_mask(tmp_path: Path) -> None:
+    with ShardWriter(
+        tmp_path,
+        vocabulary_hash="ab" * 32,
+        vocabulary_size=1000,
+        end_of_document=END,
+        language="zh",
+        source="shop",
+        dump="reviews",
+    ) as writer:
+        writer.add_documents(
+            "train",
+            pa.array(["a"]),
+            np.arange(1, 20),
+            lengths=np.asarray([19]),
+            bytes=np.asarray([50]),
+            loss_mask=np.arange(19) > 9,
+        )
+    mask = tmp_path / "train-00000.mask.bin"
+    assert mask.read_bytes() == bytes([0b00000000, 0b11111100, 0b00001111])
+    mask.write_bytes(bytes([1, 252, 15]))
+    with pytest.raises(ShardError, match=r"train-00000\.mask\.bin is damaged"):
+        open_shards(tmp_path).train.verify()
+    mask.write_bytes(bytes([0, 252]))
+    with pytest.raises(ShardError, match=r"train-00000\.mask\.bin has 2 bytes instead of 3"):
+        open_shards(tmp_path)
+
+
+def test_documents_by_the_beginning_of_their_id(tmp_path: Path) -> None:
+    with ShardWriter(
+        tmp_path, vocabulary_hash="ab", vocabulary_size=9, end_of_document=0, language="", source="", dump=""
+    ) as writer:
+        for doc_id in ("ab1", "ab2", "cd3"):
+            writer.add("train", doc_id, [1, 2], bytes=2)
+    train = open_shards(tmp_path).train
+    assert train.find("cd") == (2, "cd3", 6, 3)
+    assert train.find("ef") is None
+    with pytest.raises(ShardError, match="2 documents of .* begin with ab: ab1, ab2; write more"):
+        train.find("ab")
+
+
+def test_ten_terabytes_are_opened_without_reading_them(tmp_path: Path) -> None:
+    """Forty thousand sparse files of 256 MiB, of which one has an index; few are open at any time."""
+    write(tmp_path, [("train", [1, 2, 3])])
+    description = json.loads((tmp_path / "shards.json").read_text())
+    (entry,) = description["splits"]["train"]["files"]
+    files = [entry]
+    for number in range(1, 40_000):
+        name = f"train-{number:05d}.bin"
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(1 << 28)
+        (tmp_path / f"train-{number:05d}.index.parquet").touch()
+        files.append(entry | {"name": name, "tokens": 1 << 27})
+    description["splits"]["train"]["files"] = files
+    (tmp_path / "shards.json").write_text(json.dumps(description))
+    train = open_shards(tmp_path).train
+    assert train.token_count == 4 + 39_999 * (1 << 27)
+    out = np.ones((2000, 9), dtype=np.int32)
+    train.read_windows(np.random.default_rng(0).integers(4, train.token_count - 9, 2000), 9, out)
+    assert not out.any()
+    assert len(list(Path("/proc/self/fd").iterdir())) < 600
+
+
 def test_positions_outside(folder: Path) -> None:
     train = open_shards(folder).train
-    for wrong in (lambda: train.tokens(5, 2), lambda: train.tokens(-1, 1), lambda: train.spans(6, 1)):
+    out = np.zeros((1, 3))
+    for wrong in (
+        lambda: train.tokens(5, 2),
+        lambda: train.tokens(-1, 1),
+        lambda: train.spans(6, 1),
+        lambda: train.loss_mask(5, 2),
+        lambda: train.gather(np.asarray([6])),
+        lambda: train.read_windows(np.asarray([4]), 3, out),
+    ):
         with pytest.raises(IndexError):
             wrong()
     with pytest.raises(IndexError, match="document 2"):
