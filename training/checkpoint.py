@@ -8,9 +8,12 @@ number, so step and weights are the whole state.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import shutil
+from argparse import Namespace
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +40,7 @@ class Checkpoint:
     Attributes:
         step: Optimizer steps done.
         samples: Samples seen.
-        ranks: Ranks that wrote it; DeepSpeed's files fit as many only.
+        ranks: Ranks that wrote it.
         fingerprint: Of the settings and data of the run.
         files: What it is made of.
     """
@@ -96,21 +99,55 @@ def newest_checkpoint(run: Path) -> tuple[Path, Checkpoint] | None:
     return None
 
 
-def load_checkpoint(engine: Any, folder: Path, checkpoint: Checkpoint, *, fingerprint: str) -> None:
-    """Put weights and optimizer states back.
+def needs_conversion(checkpoint: Checkpoint, *, ranks: int, zero_stage: int) -> bool:
+    """Whether DeepSpeed's files, sharded for the ranks that wrote them, have to be joined for another number."""
+    return checkpoint.ranks != ranks and zero_stage > 0
+
+
+def load_checkpoint(engine: Any, folder: Path, checkpoint: Checkpoint, *, fingerprint: str, convert: bool) -> None:
+    """Put weights and optimizer states back, by all ranks together.
+
+    Args:
+        engine: DeepSpeed's engine; built with ``load_universal`` where the files are to be converted.
+        folder: Of the checkpoint.
+        checkpoint: Its record, against which its files were checked: they are DeepSpeed's own, which hold pickles.
+        fingerprint: Of this run.
+        convert: See ``needs_conversion``.
 
     Raises:
-        CheckpointError: If it is of another run, or of another number of ranks.
+        CheckpointError: If it is of another run, or DeepSpeed cannot load it.
     """
     if checkpoint.fingerprint != fingerprint:
         raise CheckpointError(
             f"{folder} belongs to a training with other settings or data; name another 'output' folder for this one"
         )
-    if checkpoint.ranks != dist.get_world_size():
-        raise CheckpointError(
-            f"{folder} was written by {checkpoint.ranks} rank(s) and this run has {dist.get_world_size()}; "
-            f"start {checkpoint.ranks}, or name another 'output' folder"
-        )
-    loaded, _ = engine.load_checkpoint(str(folder.parent), tag=folder.name)
+    converted = folder.with_name(f".{folder.name}.universal")
+    if convert and dist.get_rank() == 0:
+        shutil.rmtree(converted, ignore_errors=True)
+        _convert(folder, converted)
+    dist.barrier()
+    place = converted if convert else folder
+    loaded, _ = engine.load_checkpoint(str(place.parent), tag=place.name)
+    dist.barrier()
+    if convert and dist.get_rank() == 0:
+        shutil.rmtree(converted, ignore_errors=True)
     if loaded is None:
         raise CheckpointError(f"DeepSpeed could not load {folder}; remove it to go on from an earlier one")
+
+
+def _convert(folder: Path, out: Path) -> None:
+    """DeepSpeed's universal form: a folder for each parameter, for any number of ranks (arXiv:2406.18820)."""
+    from deepspeed.checkpoint import ds_to_universal
+
+    arguments = Namespace(
+        input_folder=str(folder),
+        output_folder=str(out),
+        num_extract_workers=1,
+        num_merge_workers=1,
+        keep_temp_folder=False,
+        strict=True,
+        inject_missing_state=True,
+    )
+    with redirect_stdout(io.StringIO()):
+        ds_to_universal.main(arguments)
+    (folder.parent / "latest_universal").unlink(missing_ok=True)

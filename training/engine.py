@@ -25,8 +25,14 @@ def precision(settings: ParallelSettings) -> torch.dtype:
     return torch.bfloat16 if settings.precision == "bfloat16" else torch.float32
 
 
-def deepspeed_configuration(settings: TrainingSettings, ranks: int) -> dict[str, Any]:
-    """DeepSpeed's own configuration for these settings on that many ranks."""
+def deepspeed_configuration(settings: TrainingSettings, ranks: int, *, universal: bool = False) -> dict[str, Any]:
+    """DeepSpeed's own configuration for these settings on that many ranks.
+
+    Args:
+        settings: Of the training.
+        ranks: Processes.
+        universal: Whether a checkpoint in DeepSpeed's universal form will be loaded.
+    """
     zero: dict[str, Any] = {"stage": settings.parallel.zero_stage}
     if settings.parallel.offload_optimizer and settings.parallel.zero_stage:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": get_accelerator().device_name() != "cpu"}
@@ -39,19 +45,23 @@ def deepspeed_configuration(settings: TrainingSettings, ranks: int) -> dict[str,
         # AdamW is torch's own, which DeepSpeed accepts with ZeRO only when told so.
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
+        "checkpoint": {"load_universal": universal},
         "steps_per_print": 1 << 62,
     }
 
 
-def build_engine(settings: TrainingSettings, ranks: int, *, initial: LanguageModel | None = None) -> Any:
+def build_engine(
+    settings: TrainingSettings, ranks: int, *, initial: LanguageModel | None = None, universal: bool = False
+) -> Any:
     """Make the model, its optimizer and DeepSpeed's engine around them.
 
     Args:
         settings: Of the training.
         ranks: Processes.
         initial: A model to start from instead of first weights.
+        universal: Whether a checkpoint in DeepSpeed's universal form will be loaded.
     """
-    configuration = deepspeed_configuration(settings, ranks)
+    configuration = deepspeed_configuration(settings, ranks, universal=universal)
     parallel = settings.parallel
     if parallel.zero_stage == 3:
         with deepspeed.zero.Init(config_dict_or_path=configuration, dtype=precision(parallel)):

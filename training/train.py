@@ -33,7 +33,13 @@ import torch
 from deepspeed.accelerator import get_accelerator
 
 from training.artifact import write_atomically
-from training.checkpoint import CheckpointError, load_checkpoint, newest_checkpoint, save_checkpoint
+from training.checkpoint import (
+    CheckpointError,
+    load_checkpoint,
+    needs_conversion,
+    newest_checkpoint,
+    save_checkpoint,
+)
 from training.engine import build_engine, precision
 from training.export import ExportError, export_model, full_weights, load_model
 from training.loader import Batch, BatchStream, Prefetch
@@ -149,17 +155,22 @@ class Training:
         self.steps_before = first_step(earlier)
         self.accumulation = settings.gradient_accumulation(settings.phases[0].batch or 0, self.ranks)
         self.stop = StopSignal()
-        initial = None if run_settings.continue_from is None else Path(run_settings.continue_from) / MODEL
-        self.engine = build_engine(settings, self.ranks, initial=None if initial is None else load_model(initial))
+        found = newest_checkpoint(self.run)
+        convert = found is not None and needs_conversion(
+            found[1], ranks=self.ranks, zero_stage=settings.parallel.zero_stage
+        )
+        start = None if found or run_settings.continue_from is None else Path(run_settings.continue_from)
+        self.engine = build_engine(
+            settings, self.ranks, initial=None if start is None else load_model(start / MODEL), universal=convert
+        )
         self.step = 0
         self.step_seconds = 0.0
         self.timed_tokens = 0
         self.last_loss = math.nan
         self.validation: dict[str, dict[str, float]] = {}
-        found = newest_checkpoint(self.run)
         if found:
             folder, checkpoint = found
-            load_checkpoint(self.engine, folder, checkpoint, fingerprint=self.fingerprint)
+            load_checkpoint(self.engine, folder, checkpoint, fingerprint=self.fingerprint, convert=convert)
             self.step = checkpoint.step
 
     def batches(self) -> Iterator[Batch]:
