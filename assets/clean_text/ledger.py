@@ -3,6 +3,8 @@
 Written into the output folder:
 
 - ``documents-*.parquet``: the clean documents, schema ``DOCUMENTS``
+- ``signatures.parquet``: schema ``SIGNATURES``, a row for each of them in their order; of the text before repeated
+  text was cut
 - ``ledger.parquet``: schema ``LEDGER``, a row for each input document of the raw text stage
 """
 
@@ -28,6 +30,7 @@ from assets.clean_text.line_rules import EDIT
 from assets.clean_text.repeated_text.cut_reader import CutReader
 from assets.clean_text.repeated_text.cuts import apply_cuts
 from assets.clean_text.rules import EXACT_DUPLICATE, NEAR_DUPLICATE, NOTHING_LEFT
+from assets.clean_text.signatures import SIGNATURES
 from assets.clean_text.tables import TableWriter, document_files
 from assets.raw_text.documents import DocumentWriter
 
@@ -46,6 +49,8 @@ _CUT: pa.Schema = pa.schema(_CUT_COLUMNS)
 
 _BATCH_ROWS = 1 << 16
 _BATCH_DOCUMENTS = 1 << 12
+_SIGNATURES_PER_GROUP = 1 << 12
+"""About the documents of one row group of text: whoever reads that reads little else."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,7 @@ def _write_documents(
     """Write the documents that stay, without repeated text; returns how many. ``what_was_cut`` tells of the rest."""
     written = 0
     order = connection.sql(
-        "SELECT doc_id, exact.doc_id IS NULL AND near.doc_id IS NULL AS stays "
+        "SELECT doc_id, signature, exact.doc_id IS NULL AND near.doc_id IS NULL AS stays "
         "FROM read_parquet(?, file_row_number = true) AS passed "
         "LEFT JOIN exact USING (doc_id) LEFT JOIN near USING (doc_id) ORDER BY passed.file_row_number",
         params=[str(filtered / "signatures.parquet")],
@@ -163,11 +168,15 @@ def _write_documents(
         passing = _Rows(order.to_arrow_reader(_BATCH_ROWS))
         reader = stack.enter_context(CutReader(cuts, filtered)) if pq.read_metadata(cuts).num_rows else None
         writer = stack.enter_context(DocumentWriter(out))
+        signatures = stack.enter_context(
+            TableWriter(out / "signatures.parquet", SIGNATURES, rows_per_group=_SIGNATURES_PER_GROUP)
+        )
         log = stack.enter_context(TableWriter(what_was_cut, _CUT))
         for path in document_files(filtered):
             for batch in pq.ParquetFile(path).iter_batches(_BATCH_DOCUMENTS):
-                doc_ids, stays = passing.take(batch.num_rows)
-                if doc_ids != batch.column("doc_id"):
+                rows = passing.take(batch.num_rows)
+                stays = single_array(rows["stays"])
+                if single_array(rows["doc_id"]) != batch.column("doc_id"):
                     raise CleanTextError(
                         f"{path} and the signatures beside it name different documents; run the filter again"
                     )
@@ -179,6 +188,7 @@ def _write_documents(
                 staying = table.filter(stays)
                 written += staying.num_rows
                 writer.write(staying)
+                signatures.write(rows.filter(stays))
     return written
 
 
@@ -215,14 +225,14 @@ def _without_cuts(documents: pa.Table, cuts: pa.Table) -> tuple[pa.Table, pa.Tab
 
 
 class _Rows:
-    """Takes, some at a time, the documents in their order: doc_id and whether no copy of it stays elsewhere."""
+    """Takes, some at a time, the documents in their order: doc_id, signature, and whether no copy stays elsewhere."""
 
     def __init__(self, batches: pa.RecordBatchReader) -> None:
         self._batches = iter(batches)
-        self._ready = pa.table({"doc_id": pa.array([], pa.string()), "stays": pa.array([], pa.bool_())})
+        self._ready = batches.schema.empty_table()
 
-    def take(self, count: int) -> tuple[pa.StringArray, pa.BooleanArray]:
+    def take(self, count: int) -> pa.Table:
         while self._ready.num_rows < count and (batch := next(self._batches, None)) is not None:
             self._ready = pa.concat_tables([self._ready, pa.Table.from_batches([batch])])
-        taken, self._ready = self._ready.slice(0, count).combine_chunks(), self._ready.slice(count)
-        return single_array(taken["doc_id"]), single_array(taken["stays"])
+        taken, self._ready = self._ready.slice(0, count), self._ready.slice(count)
+        return taken.combine_chunks()

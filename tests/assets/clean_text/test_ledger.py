@@ -18,6 +18,7 @@ from assets.clean_text.filtering import filter_documents
 from assets.clean_text.ledger import LEDGER, CleanTextReport, finish_documents
 from assets.clean_text.repeated_text.settings import CutSettings, HashSettings
 from assets.clean_text.settings import DuplicateSettings, FilterSettings
+from assets.clean_text.signatures import signatures
 from assets.clean_text.summaries import dropped_examples, funnel
 
 WriteRawText = Callable[..., Path]
@@ -81,6 +82,15 @@ def test_every_document_has_its_row(cleaned: Path, read_rows: ReadRows, doc_id: 
     assert [row["text"] for row in read_rows(cleaned / "clean" / "one", "documents")] == [GOOD]
     assert [row["text"] for row in read_rows(cleaned / "clean" / "two", "documents")] == [OTHER]
     assert read_rows(cleaned / "clean" / "two", "ledger")[1]["duplicate_of"] == doc_id("one", 0)
+
+
+def test_signatures_are_those_of_the_clean_documents_in_their_order(cleaned: Path, read_rows: ReadRows) -> None:
+    for dump in ("one", "two"):
+        signed = read_rows(cleaned / "clean" / dump, "signatures")
+        documents = read_rows(cleaned / "clean" / dump, "documents")
+        assert [row["doc_id"] for row in signed] == [row["doc_id"] for row in documents]
+        expected = signatures(pa.array([row["text"] for row in documents], pa.string()))
+        assert [row["signature"] for row in signed] == expected.to_pylist()
 
 
 def test_the_report_counts(tmp_path: Path, write_raw_text: WriteRawText) -> None:
@@ -266,6 +276,8 @@ def test_repeated_text_is_cut_and_told(
     assert (third["kept"], third["rule"], third["clean_bytes"]) == (False, "nothing_left", 0)
     assert [row["text"] for row in read_rows(tmp_path / "clean" / "one", "documents")][1] == f"{OTHER} {OTHER}"
     assert reports["two"].dropped == {"nothing_left": 1}
+    assert len(read_rows(tmp_path / "clean" / "one", "signatures")) == 2
+    assert read_rows(tmp_path / "clean" / "two", "signatures") == []
     for dump, raw in (("one", "raw"), ("two", "raw2")):
         assert check_conservation(tmp_path / raw, tmp_path / "clean" / dump).holds
 
