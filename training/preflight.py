@@ -11,10 +11,11 @@ from training.model import parameter_count
 from training.run_settings import RunSettings, TrainingSettings
 from training.samples import PACKING, earlier_runs, training_samples
 from training.settings import SettingsError
-from training.shards import ShardError, Shards, open_shards
+from training.shards import RemoteFolder, ShardError, Shards, is_remote, open_shards
 
 # DeepSpeed's checkpoint: weights in bfloat16, and float32 masters and two moments of AdamW.
 CHECKPOINT_BYTES_PER_PARAMETER = 14
+CACHE = "shards"
 
 
 def check_run(settings: RunSettings, *, ranks: int) -> tuple[TrainingSettings, list[Shards]]:
@@ -55,7 +56,15 @@ def open_data(settings: RunSettings) -> tuple[TrainingSettings, list[Shards]]:
     vocabulary = Path(settings.vocabulary) / "tokenizer.json"
     if not vocabulary.is_file():
         raise SettingsError(f"'vocabulary': there is no {vocabulary}")
-    sources = [open_shards(Path(s.folder), vocabulary_hash=file_sha256(vocabulary)) for s in settings.data]
+    cache = Path(settings.cache) if settings.cache else Path(settings.output) / CACHE
+    limit = int(settings.cache_gigabytes * 1e9)
+    sources = [
+        open_shards(
+            RemoteFolder(source.folder, cache, limit_bytes=limit) if is_remote(source.folder) else Path(source.folder),
+            vocabulary_hash=file_sha256(vocabulary),
+        )
+        for source in settings.data
+    ]
     check_same_vocabulary(sources)
     if not any(source.validation.document_count for source in sources):
         raise ShardError("no source has a validation document; give token_shards a larger validation_share")

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from training.model import ModelSettings
 from training.rows import SampleSettings
 from training.settings import Settings, SettingsError
+from training.shards import is_remote
 
 
 class OptimizerSettings(Settings):
@@ -150,7 +151,7 @@ class TrainingSettings(Settings):
 class DataSource(Settings):
     """A dump's token shards and its share of the samples."""
 
-    folder: str = Field(description="Folder of token shards.")
+    folder: str = Field(description="Folder of token shards, or a URI such as s3://bucket/shards.")
     weight: float = Field(1.0, gt=0, description="Share of the samples, relative to the other sources.")
     dump: str = Field("", description="Name of the dump; filled in in the record of a run.")
     sha256: str = Field("", description="Of the folder's shards.json; filled in in the record of a run.")
@@ -163,6 +164,10 @@ class RunSettings(Settings):
     data: list[DataSource] = Field(min_length=1, description="Token shards by source.")
     vocabulary: str = Field(description="Folder with the tokenizer.json that the shards were encoded with.")
     output: str = Field(description="Folder for checkpoints, metrics and the model; a run that is there is resumed.")
+    cache: str | None = Field(
+        None, description="Folder for shards that are fetched from object storage; null is inside 'output'."
+    )
+    cache_gigabytes: float = Field(100.0, gt=0, description="Most gigabytes in the cache.")
     continue_from: str | None = Field(
         None,
         description="Folder of a finished run: start from its model, and go on in its sample order, so that nothing it "
@@ -171,9 +176,16 @@ class RunSettings(Settings):
 
     @model_validator(mode="after")
     def _sources_differ(self) -> Self:
-        folders = [os.path.normpath(source.folder) for source in self.data]
+        folders = [
+            source.folder if is_remote(source.folder) else os.path.normpath(source.folder) for source in self.data
+        ]
         if len(set(folders)) != len(folders):
             raise ValueError("'data' names a folder twice: raise its weight instead")
+        if any(map(is_remote, folders)) and not self.training.samples.shuffle_chunk_tokens:
+            raise ValueError(
+                "'data' is on object storage, where 'training.samples.shuffle_chunk_tokens' = 0 would fetch a file for "
+                "every sequence: set it to the tokens of a shard, and 'cache_gigabytes' to hold twenty shards"
+            )
         return self
 
 
@@ -193,7 +205,11 @@ def load_run_settings(path: Path) -> RunSettings:
     here = path.absolute().parent
     return settings.model_copy(
         update={
-            "data": [source.model_copy(update={"folder": str(here / source.folder)}) for source in settings.data],
+            "data": [
+                source if is_remote(source.folder) else source.model_copy(update={"folder": str(here / source.folder)})
+                for source in settings.data
+            ],
+            "cache": settings.cache and str(here / settings.cache),
             "vocabulary": str(here / settings.vocabulary),
             "output": str(here / settings.output),
             "continue_from": settings.continue_from and str(here / settings.continue_from),

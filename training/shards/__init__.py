@@ -22,6 +22,7 @@ from training.shards.format import (
     SplitName,
     token_dtype,
 )
+from training.shards.remote import RemoteFolder, is_remote
 from training.shards.split import Document, Place, Span, Split
 from training.shards.writer import ShardWriter
 
@@ -31,6 +32,7 @@ __all__ = [
     "Document",
     "Ids",
     "Place",
+    "RemoteFolder",
     "ShardCounts",
     "ShardError",
     "ShardFile",
@@ -39,6 +41,7 @@ __all__ = [
     "Span",
     "Split",
     "SplitName",
+    "is_remote",
     "open_shards",
     "token_dtype",
 ]

@@ -21,6 +21,7 @@ from training.shards.format import (
     mask_bytes,
     token_dtype,
 )
+from training.shards.remote import RemoteFolder
 from training.shards.split import Split
 
 
@@ -55,16 +56,21 @@ class Shards:
         return self.train if name == "train" else self.validation
 
 
-def open_shards(folder: Path, *, vocabulary_hash: str | None = None) -> Shards:
+def open_shards(folder: Path | RemoteFolder, *, vocabulary_hash: str | None = None) -> Shards:
     """Open a folder of shards; reads ``shards.json`` and the files' sizes, maps the rest when it is used.
 
     Args:
-        folder: A folder that a ``ShardWriter`` finished.
+        folder: A folder that a ``ShardWriter`` finished, here or on object storage.
         vocabulary_hash: SHA-256 of the ``tokenizer.json`` to be used with it; another one is refused.
 
     Raises:
         ShardError: Naming the file that is missing, cut short, or of another vocabulary.
     """
+    remote = folder if isinstance(folder, RemoteFolder) else None
+    if isinstance(folder, RemoteFolder):
+        (folder.local / DESCRIPTION).unlink(missing_ok=True)
+        folder.fetch(DESCRIPTION)
+        folder = folder.local
     path = folder / DESCRIPTION
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
@@ -82,6 +88,7 @@ def open_shards(folder: Path, *, vocabulary_hash: str | None = None) -> Shards:
                 dtype=dtype,
                 vocabulary_size=vocabulary_size,
                 end_of_document=end,
+                remote=remote,
             )
             for split in SPLITS
         )
@@ -100,7 +107,7 @@ def open_shards(folder: Path, *, vocabulary_hash: str | None = None) -> Shards:
         raise ShardError(f"{folder} has no {DESCRIPTION}: it is no finished folder of token shards; {AGAIN}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise ShardError(f"{path} is damaged ({error}); {AGAIN}") from None
-    _check_files(folder, (*train.files, *validation.files), dtype)
+    _check_files(folder, remote, (*train.files, *validation.files), dtype)
     if vocabulary_hash is not None and vocabulary_hash != shards.vocabulary_hash:
         raise ShardError(
             f"{path} was encoded with vocabulary {shards.vocabulary_hash[:12]}, not {vocabulary_hash[:12]}; "
@@ -109,16 +116,20 @@ def open_shards(folder: Path, *, vocabulary_hash: str | None = None) -> Shards:
     return shards
 
 
-def _check_files(folder: Path, files: tuple[ShardFile, ...], dtype: np.dtype[Any]) -> None:
+def _check_files(folder: Path, remote: RemoteFolder | None, files: tuple[ShardFile, ...], dtype: np.dtype[Any]) -> None:
     """One listing of the folder for tens of thousands of files."""
-    with os.scandir(folder) as entries:
-        found = {entry.name: entry for entry in entries}
+    if remote is None:
+        with os.scandir(folder) as entries:
+            found = {entry.name: entry.stat().st_size for entry in entries}
+    else:
+        found = remote.sizes()
+    where = str(folder) if remote is None else remote.uri
     for file in files:
         expected = {file.name: file.tokens * dtype.itemsize, file.index_name: None}
         if file.mask_sha256 is not None:
             expected[file.mask_name] = mask_bytes(file.tokens)
         for name, size in expected.items():
             if name not in found:
-                raise ShardError(f"{folder / name} is missing; {AGAIN}")
-            if size is not None and found[name].stat().st_size != size:
-                raise ShardError(f"{folder / name} has {found[name].stat().st_size} bytes instead of {size}; {AGAIN}")
+                raise ShardError(f"{where}/{name} is missing; {AGAIN}")
+            if size is not None and found[name] != size:
+                raise ShardError(f"{where}/{name} has {found[name]} bytes instead of {size}; {AGAIN}")

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from training.shards.format import AGAIN, DESCRIPTION, Ids, ShardError, ShardFile, SplitName, mask_bytes
 from training.shards.index import ShardIndex, index_rows, read_index
 from training.shards.maps import mapped
+from training.shards.remote import RemoteFolder
 
 _BLOCK_TOKENS = 1 << 22
 _OPEN_INDEXES = 8
@@ -92,11 +93,13 @@ class Split:
         dtype: np.dtype[Any],
         vocabulary_size: int,
         end_of_document: int,
+        remote: RemoteFolder | None = None,
     ) -> None:
         self.name = name
         self.files = files
         self.has_loss_mask = any(file.mask_sha256 is not None for file in files)
         self._folder = folder
+        self._remote = remote
         self._dtype = dtype
         self._vocabulary_size = vocabulary_size
         self._end = end_of_document
@@ -205,6 +208,7 @@ class Split:
         """
         found: list[Place] = []
         for number, file in enumerate(self.files):
+            self._present(file.index_name)
             for row, name, start, length in index_rows(self._folder, file, doc_id):
                 place = Place(self._document_starts[number] + row, name, self._token_starts[number] + start, length)
                 if name == doc_id:
@@ -244,9 +248,9 @@ class Split:
             ShardError: Naming the first file that is damaged.
         """
         for number, file in enumerate(self.files):
-            _check_hash(self._folder / file.name, file.sha256)
+            _check_hash(self._present(file.name, file.sha256), file.sha256)
             if file.mask_sha256 is not None:
-                _check_hash(self._folder / file.mask_name, file.mask_sha256)
+                _check_hash(self._present(file.mask_name, file.mask_sha256), file.mask_sha256)
             self._verify_ids(number, self._read_index(number).starts[1:] - 1)
 
     def _verify_ids(self, number: int, ends: Ids) -> None:
@@ -291,14 +295,21 @@ class Split:
 
     def _map(self, number: int) -> npt.NDArray[Any]:
         file = self.files[number]
-        return mapped(self._folder / file.name, self._dtype, file.tokens)
+        return mapped(self._present(file.name, file.sha256), self._dtype, file.tokens)
 
     def _mask(self, number: int) -> npt.NDArray[np.uint8]:
         file = self.files[number]
-        return mapped(self._folder / file.mask_name, np.dtype(np.uint8), mask_bytes(file.tokens))
+        return mapped(self._present(file.mask_name, file.mask_sha256), np.dtype(np.uint8), mask_bytes(file.tokens))
 
     def _read_index(self, number: int) -> ShardIndex:
+        self._present(self.files[number].index_name)
         return read_index(self._folder, self.files[number])
+
+    def _present(self, name: str, sha256: str | None = None) -> Path:
+        """The path of a file, after it was fetched from where it is."""
+        if self._remote is None:
+            return self._folder / name
+        return self._remote.fetch(name, sha256=sha256)
 
 
 def _check_hash(path: Path, expected: str) -> None:

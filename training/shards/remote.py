@@ -1,0 +1,135 @@
+"""Token shards on object storage, of which a bounded part is kept on this machine's disk.
+
+Files are fetched whole when a token of them is first asked for, checked against their hash, and the ones that were not
+used for longest are removed when the room is needed. Made for an order that stays in few files for a while
+(``training.permutation.ChunkedPermutation``); processes of one machine may share the folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow.fs import FileSelector, FileSystem, FileType
+
+from training.shards.format import ShardError
+from training.shards.maps import mapped
+
+_BLOCK_BYTES = 8 << 20
+_PARTIAL = ".partial-"
+
+
+def is_remote(folder: str) -> bool:
+    """Whether a folder of shards is named by a URI."""
+    return "://" in folder
+
+
+class RemoteFolder:
+    """A folder of shards behind a URI.
+
+    Attributes:
+        uri: As given.
+        local: Where its files are kept on this machine.
+    """
+
+    def __init__(self, uri: str, cache: Path, *, limit_bytes: int) -> None:
+        """Open a folder.
+
+        Args:
+            uri: Understood by ``pyarrow.fs``: s3://, gs://, abfss://, hdfs://, file://.
+            cache: Folder for files of all remote folders together.
+            limit_bytes: Most bytes in it.
+
+        Raises:
+            ShardError: If nobody understands the URI.
+        """
+        self.uri = uri.rstrip("/")
+        self.local = cache / hashlib.sha256(self.uri.encode()).hexdigest()[:16]
+        self._cache = cache
+        self._limit = limit_bytes
+        try:
+            self._system, self._root = FileSystem.from_uri(self.uri)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise ShardError(f"{uri} cannot be opened: {error}") from None
+        self.local.mkdir(parents=True, exist_ok=True)
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of every file by name.
+
+        Raises:
+            ShardError: If the storage does not answer.
+        """
+        try:
+            found = self._system.get_file_info(FileSelector(self._root, allow_not_found=True))
+        except OSError as error:
+            raise ShardError(f"{self.uri} cannot be listed: {error}") from None
+        return {info.base_name: info.size or 0 for info in found if info.type == FileType.File}
+
+    def fetch(self, name: str, *, sha256: str | None = None) -> Path:
+        """A file on this machine, fetched unless it is there.
+
+        Args:
+            name: In the folder.
+            sha256: What its bytes hash to.
+
+        Raises:
+            ShardError: If it is missing or damaged, the storage does not answer, or it is larger than the limit.
+        """
+        path = self.local / name
+        if path.is_file():
+            os.utime(path)
+            return path
+        where = f"{self.uri}/{name}"
+        try:
+            info = self._system.get_file_info(f"{self._root}/{name}")
+            if info.type != FileType.File:
+                raise ShardError(f"{where} is missing; copy the folder there again")
+            self._make_room(info.size or 0, where)
+            partial = self.local / f"{_PARTIAL}{name}-{os.getpid()}-{secrets.token_hex(4)}"
+            try:
+                digest = self._download(f"{self._root}/{name}", partial)
+                if sha256 is not None and digest != sha256:
+                    raise ShardError(
+                        f"{where} is damaged: its bytes do not match its hash; copy the folder there again"
+                    )
+                partial.rename(path)
+            finally:
+                partial.unlink(missing_ok=True)
+        except OSError as error:
+            raise ShardError(f"{where} cannot be fetched: {error}") from None
+        return path
+
+    def _download(self, source: str, target: Path) -> str:
+        state = hashlib.sha256()
+        with self._system.open_input_stream(source) as stream, target.open("wb") as file:
+            while block := stream.read(_BLOCK_BYTES):
+                state.update(block)
+                file.write(block)
+        return state.hexdigest()
+
+    def _make_room(self, size: int, where: str) -> None:
+        if size > self._limit:
+            raise ShardError(
+                f"{where} has {size} bytes, 'cache_gigabytes' allows {self._limit}; raise it, or write smaller shards"
+            )
+        kept = []
+        for path in self._cache.glob("*/*"):
+            try:
+                state = path.stat()
+            except FileNotFoundError:
+                # Another process removed it just now.
+                continue
+            kept.append((state.st_mtime_ns, state.st_size, path))
+        used = sum(length for _, length, _ in kept)
+        for _, length, path in sorted(kept):
+            if used + size <= self._limit:
+                return
+            if path.name.startswith(_PARTIAL):
+                continue
+            path.unlink(missing_ok=True)
+            # A mapped file keeps its room on the disk.
+            mapped.cache_clear()
+            used -= length
