@@ -29,23 +29,25 @@ class RowGroup:
         path: The file.
         index: The row group's number in it.
         bytes: Its size uncompressed, nearly all of it text.
+        rows: Documents in it.
     """
 
     path: str
     index: int
     bytes: int
+    rows: int
 
     def __str__(self) -> str:
         return f"{self.path}, row group {self.index}"
 
-    def read(self) -> pa.Table:
-        """Its rows; schema ``DOCUMENTS``.
+    def read(self, columns: list[str] | None = None) -> pa.Table:
+        """Its rows; schema ``DOCUMENTS``, or those columns of it.
 
         Raises:
             CleanTextError: If it cannot be read.
         """
         try:
-            return pq.ParquetFile(self.path).read_row_group(self.index)
+            return pq.ParquetFile(self.path).read_row_group(self.index, columns=columns)
         except (OSError, pa.ArrowException) as error:
             raise _unreadable(str(self), error) from error
 
@@ -62,8 +64,10 @@ def row_groups(folder: Path) -> list[RowGroup]:
             metadata = pq.read_metadata(path)
         except (OSError, pa.ArrowException) as error:
             raise _unreadable(str(path), error) from error
-        sizes = (metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
-        found += [RowGroup(str(path), index, size) for index, size in enumerate(sizes)]
+        groups = map(metadata.row_group, range(metadata.num_row_groups))
+        found += [
+            RowGroup(str(path), number, each.total_byte_size, each.num_rows) for number, each in enumerate(groups)
+        ]
     return found
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import dagster as dg
 
+from assets.clean_text.errors import CleanTextError
+from assets.clean_text.progress import log_progress
 from assets.home import catalogue_path, outputs_folder
 from assets.launchpad import launchpad_schema
 from assets.lineage import materialize_dumps, upstream
@@ -13,12 +15,13 @@ from assets.partitions import dumps, one_run_a_dump
 from assets.raw_text.catalogue import load_catalogue
 from assets.token_shards.encoding import encode_dump
 from assets.token_shards.errors import TokenShardError
+from assets.token_shards.parts import remove_parts
 from assets.token_shards.settings import TokenShardSettings
 from assets.vocabulary.errors import VocabularyError
 from training.artifact import Artifact, build_artifact
 from training.shards import SPLITS, ShardError
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 @dg.asset(
@@ -41,6 +44,8 @@ def token_shards(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None
     def build(dump: str) -> tuple[Artifact, Mapping[str, Any]]:
         source = catalogue[dump]
         clean = upstream(context, "clean_text", dump)
+        root = outputs_folder("token_shards", dump)
+        parts = root / ".parts"
 
         def produce(folder: Path) -> dict[str, int]:
             return encode_dump(
@@ -51,26 +56,29 @@ def token_shards(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None
                 source=source.source_name,
                 settings=settings,
                 out=folder,
+                parts=parts,
+                progress=log_progress("token_shards", context.log.info),
             ).counts
 
         artifact = build_artifact(
-            outputs_folder("token_shards", dump),
+            root,
             kind="token_shards",
             inputs={"clean_text": clean.manifest.digest, "vocabulary": entries.manifest.digest},
             settings={
                 "dump": dump,
                 "language": source.language,
                 "source": source.source_name,
-                **settings.model_dump(mode="json"),
+                **settings.model_dump(mode="json", exclude={"workers"}),
             },
             code_version=CODE_VERSION,
             produce=produce,
         )
+        remove_parts(parts)
         counts = artifact.manifest.counts
         return artifact, {
             "dagster/partition_row_count": sum(counts[f"{split}_documents"] for split in SPLITS),
             "bytes_per_token": round(counts["train_bytes"] / counts["train_tokens"], 3),
         }
 
-    materialize_dumps(context, build, (TokenShardError, VocabularyError, ShardError, OSError))
+    materialize_dumps(context, build, (TokenShardError, CleanTextError, VocabularyError, ShardError, OSError))
     return dg.MaterializeResult()

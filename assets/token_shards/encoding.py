@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from assets.clean_text.arrays import single_array, strings
-from assets.clean_text.signatures import signatures
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from assets.clean_text.process_pool import available_cores, map_in_order
+from assets.clean_text.progress import SECONDS_BETWEEN, Progress, at_most_every
+from assets.clean_text.row_groups import row_groups
 from assets.token_shards.errors import TokenShardError
+from assets.token_shards.parts import read_part
+from assets.token_shards.row_group_encoding import SIGNATURES_FILE, EncodingTask, finish_part
 from assets.token_shards.settings import TokenShardSettings
-from assets.token_shards.split import split_of
-from assets.vocabulary.batches import document_batches
 from assets.vocabulary.tokenizer import open_vocabulary
 from training.shards import SPLITS, ShardCounts, ShardWriter
+
+_INLINE_BYTES = 16 << 20
 
 
 @dataclass(frozen=True)
 class TokenShardReport:
-    """What was written, by split."""
+    """What was written.
+
+    Attributes:
+        shards: Documents, tokens and bytes by split.
+        left_out: Documents whose text encodes to nothing, such as white space in a vocabulary of words.
+    """
 
     shards: ShardCounts
+    left_out: int
 
     @property
     def counts(self) -> dict[str, int]:
@@ -28,7 +44,7 @@ class TokenShardReport:
             f"{split}_{what}": getattr(self.shards, what)[split]
             for split in SPLITS
             for what in ("documents", "tokens", "bytes")
-        }
+        } | {"left_out": self.left_out}
 
 
 def encode_dump(
@@ -40,53 +56,93 @@ def encode_dump(
     source: str,
     settings: TokenShardSettings,
     out: Path,
+    parts: Path | None = None,
+    progress: Progress | None = None,
 ) -> TokenShardReport:
-    """Encode all documents of a dump, in their order. Memory: one batch of documents and the writer's buffers.
+    """Encode all documents of a dump, in their order. Memory: a row group a process, and the writer's buffers.
 
     Args:
-        documents: Folder of ``documents-*.parquet``.
+        documents: Folder of ``documents-*.parquet`` and ``signatures.parquet``, as clean_text writes them.
         vocabulary: Folder of the ``tokenizer.json``.
         dump: Its name.
         language: Language code of the dump.
         source: The documents' source.
-        settings: Split and size of files.
-        out: Empty folder.
+        settings: Split, size of files, processes.
+        out: Empty folder. Its bytes depend on the documents, their order, the vocabulary and the settings alone: not on
+            row groups, processes or runs that were killed before.
+        parts: Folder in which encoded row groups are kept and looked for, see ``parts.py``. Whoever calls removes it
+            with ``remove_parts`` when ``out`` is safe. By default a temporary one beside ``out``: nothing outlives a
+            run that is killed. About the size of the shards.
+        progress: Called every few seconds and at the end.
 
     Raises:
-        TokenShardError: If training or validation would be empty.
+        TokenShardError: If the signatures are missing or those of other documents, or training or validation would be
+            empty.
+        CleanTextError: If documents cannot be read, or a worker process died twice over a row group.
         VocabularyError: If the vocabulary cannot be opened.
     """
     opened = open_vocabulary(vocabulary)
-    with ShardWriter(
-        out,
-        vocabulary_hash=opened.sha256,
-        vocabulary_size=opened.size,
-        end_of_document=opened.end_of_document,
-        language=language,
-        source=source,
-        dump=dump,
-        shard_tokens=settings.shard_tokens,
-    ) as writer:
-        for batch in document_batches(documents, ["doc_id", "text"]):
-            column = single_array(batch["text"])
-            texts = strings(column)
-            rows = zip(
-                strings(single_array(batch["doc_id"])),
-                texts,
-                opened.encode_batch(texts),
-                strings(signatures(column)),
-                strict=True,
+    tasks = list(_tasks(documents.absolute(), vocabulary.absolute(), settings))
+    total = sum(task.group.bytes for task in tasks)
+    workers = settings.workers or (1 if total < _INLINE_BYTES else available_cores())
+    report = at_most_every(SECONDS_BETWEEN, progress or (lambda done, total, documents: None))
+    left_out = done = rows = 0
+    with ExitStack() as stack:
+        if parts is None:
+            temporary = tempfile.TemporaryDirectory(prefix=".parts-", dir=out.absolute().parent)
+            parts = Path(stack.enter_context(temporary))
+        finish = partial(finish_part, parts=str(parts.absolute()))
+        writer = stack.enter_context(
+            ShardWriter(
+                out,
+                vocabulary_hash=opened.sha256,
+                vocabulary_size=opened.size,
+                end_of_document=opened.end_of_document,
+                language=language,
+                source=source,
+                dump=dump,
+                shard_tokens=settings.shard_tokens,
             )
-            for doc_id, text, ids, signature in rows:
-                split = split_of(signature, validation_share=settings.validation_share, seed=settings.seed)
-                writer.add(split, doc_id, ids, len(text.encode()))
+        )
+        report(0, total, 0)
+        paths = map_in_order(finish, tasks, workers=max(1, min(workers, len(tasks))), ahead=len(tasks), name=str)
+        for task, path in zip(tasks, paths, strict=True):
+            try:
+                part = read_part(Path(path))
+            except FileNotFoundError:
+                # Another run of the same dump was complete first and has removed its parts.
+                part = read_part(Path(finish(task)))
+            for split, encoded in zip(SPLITS, (part.train, part.validation), strict=True):
+                writer.add_documents(split, encoded.doc_ids, encoded.ids, encoded.lengths, encoded.bytes)
+            left_out += part.left_out
+            done += task.group.bytes
+            rows += task.group.rows
+            report(done, total, rows)
         counts = writer.close()
+    written = sum(counts.documents.values())
     for split in SPLITS:
         if not counts.documents[split]:
-            total = sum(counts.documents.values())
             raise TokenShardError(
-                f"dump '{dump}' has no {split} document: of {total} documents, 'validation_share' = "
+                f"dump '{dump}' has no {split} document: of {written} documents, 'validation_share' = "
                 f"{settings.validation_share} chose {counts.documents['validation']} for validation; add documents, "
                 "split its files into smaller ones ('documents' in the catalogue), change the share or the 'seed'"
             )
-    return TokenShardReport(counts)
+    if written + left_out != rows:
+        raise TokenShardError(f"dump '{dump}': of {rows} documents, {written} were written and {left_out} left out")
+    return TokenShardReport(counts, left_out)
+
+
+def _tasks(documents: Path, vocabulary: Path, settings: TokenShardSettings) -> Iterator[EncodingTask]:
+    path = documents / SIGNATURES_FILE
+    try:
+        signed = pq.read_metadata(path).num_rows
+    except (OSError, pa.ArrowException) as error:
+        raise TokenShardError(
+            f"{path} is missing or cannot be read ({error}); run the stage clean_text again"
+        ) from None
+    rows = 0
+    for group in row_groups(documents):
+        yield EncodingTask(group, rows, str(vocabulary), settings.validation_share, settings.seed)
+        rows += group.rows
+    if rows != signed:
+        raise TokenShardError(f"{path} has {signed} rows for {rows} documents; run the stage clean_text again")

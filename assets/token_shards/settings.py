@@ -14,4 +14,9 @@ class TokenShardSettings(Settings):
         0.05, gt=0, lt=0.5, description="Share of documents kept for validation, chosen by their content's hash."
     )
     seed: int = Field(0, ge=0, description="Another seed, another choice of validation documents.")
-    shard_tokens: int = Field(1 << 27, ge=1, description="Most tokens in a file.")
+    shard_tokens: int = Field(
+        1 << 27, ge=1, description="Most tokens in a file; a longer document has a file of its own."
+    )
+    workers: int = Field(
+        0, ge=0, description="Processes that encode; 0: one a core, a single one for a small dump. Changes no byte."
+    )

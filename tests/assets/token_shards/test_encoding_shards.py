@@ -3,10 +3,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assets.clean_text.errors import CleanTextError
 from assets.token_shards.encoding import TokenShardReport, encode_dump
 from assets.token_shards.errors import TokenShardError
 from assets.token_shards.settings import TokenShardSettings
@@ -45,6 +47,13 @@ def encode(
     return report, open_shards(out, vocabulary_hash=open_vocabulary(vocabulary).sha256)
 
 
+def encode_folder(documents: Path, vocabulary: Path, out: Path) -> TokenShardReport:
+    out.mkdir()
+    return encode_dump(
+        documents, vocabulary, dump="d", language="en", source="s", settings=TokenShardSettings(), out=out
+    )
+
+
 def by_id(shards: Shards) -> dict[str, Document]:
     return {document.doc_id: document for split in SPLITS for document in shards.split(split).iterate()}
 
@@ -73,16 +82,22 @@ def test_any_text_comes_back_exactly(
     tmp_path_factory: pytest.TempPathFactory, vocabulary: Path, texts: list[str]
 ) -> None:
     # English is there because no split may be empty.
-    _, shards = encode(tmp_path_factory.mktemp("any"), vocabulary, [*ENGLISH, *texts])
+    report, shards = encode(tmp_path_factory.mktemp("any"), vocabulary, [*ENGLISH, *texts])
     opened, found = open_vocabulary(vocabulary), by_id(shards)
-    decoded = [opened.decode(found[document_id("tales", len(ENGLISH) + n)].ids.tolist()) for n in range(len(texts))]
-    assert decoded == texts
+    decoded = {
+        number: opened.decode(document.ids.tolist())
+        for number in range(len(texts))
+        if (document := found.get(document_id("tales", len(ENGLISH) + number))) is not None
+    }
+    assert decoded == {number: text for number, text in enumerate(texts) if text}
+    assert report.left_out == texts.count("")
 
 
 def test_the_report_and_the_description_agree(tmp_path: Path, vocabulary: Path) -> None:
     report, shards = encode(tmp_path, vocabulary, TEXTS)
     counts = report.counts
-    assert list(counts) == [f"{split}_{what}" for split in SPLITS for what in ("documents", "tokens", "bytes")]
+    names = [f"{split}_{what}" for split in SPLITS for what in ("documents", "tokens", "bytes")]
+    assert list(counts) == [*names, "left_out"]
     for split in SPLITS:
         held = shards.split(split)
         assert counts[f"{split}_documents"] == held.document_count == len(list(held.iterate()))
@@ -170,3 +185,45 @@ def test_the_other_kinds_encode_too(tmp_path: Path, kind: str) -> None:
     for number, text in enumerate([*ENGLISH, *CHINESE]):
         decoded = opened.decode(found[document_id("tales", number)].ids.tolist())
         assert "".join(decoded.split()) == "".join(text.split())
+
+
+def test_texts_that_encode_to_nothing_are_left_out_and_counted(tmp_path: Path) -> None:
+    train(tmp_path / "word", {"en": ENGLISH, "zh": CHINESE}, kind="word", minimum_frequency=1)
+    texts = [*ENGLISH, " \n\t ", *CHINESE, "\n"]
+    report, shards = encode(tmp_path, tmp_path / "word" / "vocabulary", texts)
+    assert report.left_out == report.counts["left_out"] == 2
+    expected = {document_id("tales", number) for number, text in enumerate(texts) if text.strip()}
+    assert set(by_id(shards)) == expected
+    assert sum(report.shards.documents.values()) == len(texts) - 2
+
+
+def test_missing_signatures_are_refused(tmp_path: Path, vocabulary: Path) -> None:
+    documents = write_documents(tmp_path / "documents", TEXTS)
+    (documents / "signatures.parquet").unlink()
+    with pytest.raises(TokenShardError, match=r"signatures\.parquet is missing .* run the stage clean_text again"):
+        encode_folder(documents, vocabulary, tmp_path / "shards")
+
+
+def test_damaged_signatures_are_refused(tmp_path: Path, vocabulary: Path) -> None:
+    documents = write_documents(tmp_path / "documents", TEXTS)
+    path = documents / "signatures.parquet"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(TokenShardError, match=r"signatures\.parquet is missing or cannot be read"):
+        encode_folder(documents, vocabulary, tmp_path / "shards")
+
+
+@pytest.mark.parametrize("rows", [range(1, len(TEXTS)), [1, 0, *range(2, len(TEXTS))]])
+def test_signatures_of_other_documents_are_refused(tmp_path: Path, vocabulary: Path, rows: Sequence[int]) -> None:
+    documents = write_documents(tmp_path / "documents", TEXTS)
+    table = pq.read_table(documents / "signatures.parquet")
+    pq.write_table(table.take(list(rows)), documents / "signatures.parquet")
+    message = f"has {len(rows)} rows for" if len(rows) < len(TEXTS) else "names other documents than .*row group 0"
+    with pytest.raises(TokenShardError, match=f"{message}.*run the stage clean_text again"):
+        encode_folder(documents, vocabulary, tmp_path / "shards")
+
+
+def test_documents_that_cannot_be_read_are_named(tmp_path: Path, vocabulary: Path) -> None:
+    documents = write_documents(tmp_path / "documents", TEXTS, files=2)
+    (documents / "documents-00001.parquet").write_bytes(b"PAR1")
+    with pytest.raises(CleanTextError, match=r"documents-00001\.parquet cannot be read"):
+        encode_folder(documents, vocabulary, tmp_path / "shards")

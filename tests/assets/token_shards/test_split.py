@@ -2,24 +2,22 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.clean_text.signatures import signatures
+from assets.token_shards.errors import TokenShardError
 from assets.token_shards.settings import TokenShardSettings
-from assets.token_shards.split import split_of
+from assets.token_shards.split import for_validation
 from training.settings import SettingsError
 
 
 def validation_of(texts: list[str], *, share: float, seed: int = 0) -> set[int]:
-    found = signatures(pa.array(texts, pa.string())).to_pylist()
-    return {
-        number
-        for number, signature in enumerate(found)
-        if split_of(str(signature), validation_share=share, seed=seed) == "validation"
-    }
+    found = signatures(pa.array(texts, pa.string()))
+    return set(np.flatnonzero(for_validation(found, validation_share=share, seed=seed)).tolist())
 
 
 @settings(deadline=None)
@@ -51,10 +49,30 @@ def test_a_larger_share_keeps_the_choice_of_a_smaller_one() -> None:
     assert validation_of(texts, share=0.05) < validation_of(texts, share=0.1) < validation_of(texts, share=0.4)
 
 
-def test_the_choice_never_changes() -> None:
-    # printf '0\0hello' | b2sum -l 64, read as a little-endian number, is 0.9183 of 2^64.
-    assert split_of("hello", validation_share=0.9182, seed=0) == "train"
-    assert split_of("hello", validation_share=0.9184, seed=0) == "validation"
+def splitmix64(state: int, steps: int) -> int:
+    """Steele, Lea and Flood's generator, word by word: its output at so many steps from a state."""
+    mixed = (state + steps * 0x9E3779B97F4A7C15) % 2**64
+    mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EB % 2**64
+    return mixed ^ mixed >> 31
+
+
+def test_the_generator_is_the_published_one() -> None:
+    # The first outputs for the seed 1234567, as the reference programs of the algorithm print them.
+    assert [splitmix64(1234567, step) for step in (1, 2)] == [6457827717110365317, 3203168211198807973]
+
+
+@given(st.lists(st.integers(0, 2**128 - 1), max_size=20), st.integers(0, 2**70), st.floats(0.001, 0.499))
+def test_the_choice_is_the_documented_one(numbers: list[int], seed: int, share: float) -> None:
+    found = pa.array([f"{number:032x}" for number in [0, *numbers]], pa.string()).slice(1)
+    expected = [splitmix64(number >> 64, seed + 1) < int(share * 2**64) for number in numbers]
+    assert for_validation(found, validation_share=share, seed=seed).tolist() == expected
+
+
+@pytest.mark.parametrize("wrong", ["", "0" * 31, "0" * 33, "0" * 31 + "g", "A" * 32, "０" * 32, None])
+def test_what_is_no_signature_is_refused(wrong: str | None) -> None:
+    with pytest.raises(TokenShardError, match="is no signature of 32 hex digits; run the stage clean_text again"):
+        for_validation(pa.array(["a" * 32, wrong], pa.string()), validation_share=0.1, seed=0)
 
 
 @pytest.mark.parametrize("share", [0, 0.5, -0.1, float("nan")])

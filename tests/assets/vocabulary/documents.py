@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from assets.clean_text.signatures import SIGNATURES, signatures
 from assets.raw_text.documents import DOCUMENTS
 from assets.vocabulary.settings import VocabularySettings
 from assets.vocabulary.training import VocabularyReport, train_vocabulary
@@ -68,6 +69,9 @@ def write_documents(
     for number in range(files):
         part = pa.Table.from_pylist(rows[number * per_file : (number + 1) * per_file], schema=DOCUMENTS)
         pq.write_table(part, folder / f"documents-{number:05}.parquet", row_group_size=rows_per_group)
+    doc_ids = pa.array([row["doc_id"] for row in rows], pa.string())
+    signed = pa.table([doc_ids, signatures(pa.array(list(texts), pa.string()))], schema=SIGNATURES)
+    pq.write_table(signed, folder / "signatures.parquet", row_group_size=4)
     return folder
 
 
