@@ -189,7 +189,7 @@ def test_the_other_kinds_encode_too(tmp_path: Path, kind: str) -> None:
 
 def test_texts_that_encode_to_nothing_are_left_out_and_counted(tmp_path: Path) -> None:
     train(tmp_path / "word", {"en": ENGLISH, "zh": CHINESE}, kind="word", minimum_frequency=1)
-    texts = [*ENGLISH, " \n\t ", *CHINESE, "\n"]
+    texts = [*ENGLISH, " \t ", *CHINESE, "\u3000"]
     report, shards = encode(tmp_path, tmp_path / "word" / "vocabulary", texts)
     assert report.left_out == report.counts["left_out"] == 2
     expected = {document_id("tales", number) for number, text in enumerate(texts) if text.strip()}
