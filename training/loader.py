@@ -20,10 +20,10 @@ from training.fill_in_the_middle import FillInTheMiddle
 from training.model import IGNORED
 from training.permutation import Integers
 from training.rows import CutRows, PackedRows
-from training.sample_order import Sample, SampleOrder, Samples
+from training.sample_order import Sample, SampleOrder
 from training.shards import ShardError, Shards
 
-_ORDER_AHEAD = 1 << 12
+_ORDER_AHEAD = 1 << 10
 
 
 class Batch(NamedTuple):
@@ -47,6 +47,19 @@ class Batch(NamedTuple):
         padding = (targets == end_of_document) & (self.rows[:, :-1] == end_of_document)
         uncounted = padding if self.counted is None else padding | ~self.counted
         return targets.masked_fill(uncounted, IGNORED)
+
+
+class _Chunk(NamedTuple):
+    """Many consecutive samples: their sources, the positions of their first targets, and whether they run over the end.
+
+    ``only`` is the source if there is just one; ``whole`` that none runs over the end.
+    """
+
+    sources: Integers
+    starts: Integers
+    wrapped: npt.NDArray[np.bool_]
+    only: int | None
+    whole: bool
 
 
 class SampleReader:
@@ -91,18 +104,25 @@ class SampleReader:
         self._plain = middle is None and not self._masked and all(isinstance(cut, CutRows) for cut in rows)
         self._chunk = lru_cache(maxsize=4)(self._ordered_chunk)
 
-    def batch(self, first_sample: int, count: int, *, pin_memory: bool = False) -> Batch:
-        """The samples ``first_sample`` to ``first_sample + count - 1``, one a row; all of one step."""
-        parts = self.order.step(self.order.step_of(first_sample)).parts
+    def batch(self, first_sample: int, count: int, *, parts: int | None = None, pin_memory: bool = False) -> Batch:
+        """The samples ``first_sample`` to ``first_sample + count - 1``, one a row.
+
+        Args:
+            first_sample: Number of the first one.
+            count: All are of one step.
+            parts: Of that step, where it is known.
+            pin_memory: Read into memory that an accelerator copies from by itself.
+        """
+        if parts is None:
+            parts = self.order.step(self.order.step_of(first_sample)).parts
         context = self.context // parts
-        samples = self._samples(first_sample, count)
         rows = torch.empty((count, context + 1), dtype=torch.int32, pin_memory=pin_memory)
         if self._plain:
-            self._read_plain(samples, context, rows.numpy())
+            self._read_plain(first_sample, context, rows.numpy())
             return Batch(rows, None)
         counted = torch.empty((count, context), dtype=torch.bool, pin_memory=pin_memory) if self._masked else None
         for number in range(count):
-            sample = Sample(*(int(column[number]) for column in samples))
+            sample = self.order.sample(first_sample + number)
             row, positions = self._row(sample, context)
             rows[number] = torch.from_numpy(row)
             if counted is not None:
@@ -133,35 +153,42 @@ class SampleReader:
                         found.append(number)
         return sorted(found)
 
-    def _samples(self, first: int, count: int) -> Samples:
-        """Of the order, computed for many at a time."""
-        chunks = range(first // _ORDER_AHEAD, (first + count - 1) // _ORDER_AHEAD + 1)
-        parts = []
-        for chunk in chunks:
-            begin = max(first, chunk * _ORDER_AHEAD) - chunk * _ORDER_AHEAD
-            end = min(first + count, (chunk + 1) * _ORDER_AHEAD) - chunk * _ORDER_AHEAD
-            parts.append([column[begin:end] for column in self._chunk(chunk)])
-        return Samples(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    def _read_plain(self, first: int, context: int, out: npt.NDArray[np.int32]) -> None:
+        """Fill rows from rings that are cut at multiples of the longest context."""
+        filled = 0
+        while filled < len(out):
+            chunk, begin = divmod(first + filled, _ORDER_AHEAD)
+            ordered = self._chunk(chunk, context)
+            count = min(len(out) - filled, _ORDER_AHEAD - begin)
+            chosen = slice(begin, begin + count)
+            part = out[filled : filled + count]
+            if ordered.only is not None and (ordered.whole or not ordered.wrapped[chosen].any()):
+                self._splits[ordered.only].read_windows(ordered.starts[chosen] - 1, context + 1, part)
+            else:
+                self._read_mixed(ordered, chosen, context, part)
+            filled += count
 
-    def _ordered_chunk(self, chunk: int) -> Samples:
-        return self.order.samples(chunk * _ORDER_AHEAD, _ORDER_AHEAD)
+    def _read_mixed(self, ordered: _Chunk, chosen: slice, context: int, out: npt.NDArray[np.int32]) -> None:
+        sources, starts, wrapped = (column[chosen] for column in ordered[:3])
+        for source in np.unique(sources).tolist():
+            split = self._splits[source]
+            rows = np.flatnonzero((sources == source) & ~wrapped)
+            read = np.empty((rows.size, context + 1), dtype=np.int32)
+            split.read_windows(starts[rows] - 1, context + 1, read)
+            out[rows] = read
+        for row in np.flatnonzero(wrapped).tolist():
+            split = self._splits[sources[row]]
+            out[row] = split.gather((starts[row] - 1 + np.arange(context + 1)) % split.token_count)
 
-    def _read_plain(self, samples: Samples, context: int, out: npt.NDArray[np.int32]) -> None:
-        for source in np.unique(samples.source).tolist():
-            split, cut = self._splits[source], self._rows[source]
-            chosen = np.flatnonzero(samples.source == source)
-            windows = samples.epoch[chosen] * cut.windows + samples.window[chosen]
-            starts = (windows * self.context + samples.part[chosen] * context) % split.token_count
-            whole = (starts >= 1) & (starts + context <= split.token_count)
-            if whole.all() and chosen.size == out.shape[0]:
-                split.read_windows(starts - 1, context + 1, out)
-                continue
-            read = np.empty((int(whole.sum()), context + 1), dtype=np.int32)
-            split.read_windows(starts[whole] - 1, context + 1, read)
-            out[chosen[whole]] = read
-            for number in chosen[~whole].tolist():
-                sample = Sample(*(int(column[number]) for column in samples))
-                out[number] = self._row(sample, context)[0]
+    def _ordered_chunk(self, chunk: int, context: int) -> _Chunk:
+        """Of many consecutive samples the source and the position of the first target."""
+        samples = self.order.samples(chunk * _ORDER_AHEAD, _ORDER_AHEAD)
+        windows = np.asarray([cut.windows for cut in self._rows], dtype=np.int64)[samples.source]
+        tokens = np.asarray([split.token_count for split in self._splits], dtype=np.int64)[samples.source]
+        starts = ((samples.epoch * windows + samples.window) * self.context + samples.part * context) % tokens
+        wrapped = (starts < 1) | (starts + context > tokens)
+        only = int(samples.source[0]) if (samples.source == samples.source[0]).all() else None
+        return _Chunk(samples.source, starts, wrapped, only, not wrapped.any())
 
     def _row(self, sample: Sample, context: int) -> tuple[Integers, Integers]:
         """A row int64 [context + 1] and the positions of its targets int64 [context]."""
@@ -237,13 +264,13 @@ class BatchStream(IterableDataset[Batch]):
         number, workers = (worker.id, worker.num_workers) if worker is not None else (0, 1)
         turn = 0
         while self._step < self._steps:
-            first, batch, _ = self._reader.order.step(self._step)
+            first, batch, parts = self._reader.order.step(self._step)
             start = first + (self._done * self._ranks + self._rank) * self._micro_batch
             self._done += 1
             if self._done * self._micro_batch * self._ranks >= batch:
                 self._step, self._done = self._step + 1, 0
             if turn % workers == number:
-                yield self._reader.batch(start, self._micro_batch, pin_memory=self._pin_memory)
+                yield self._reader.batch(start, self._micro_batch, parts=parts, pin_memory=self._pin_memory)
             turn += 1
 
     def state_dict(self) -> dict[str, int]:

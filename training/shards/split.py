@@ -109,6 +109,8 @@ class Split:
         self.token_count = self._token_starts[-1]
         self.document_count = self._document_starts[-1]
         self.byte_count = sum(file.bytes for file in files)
+        # Many windows in a row are often of one file.
+        self._last_map: tuple[int, npt.NDArray[Any]] = -1, np.zeros(0, dtype=dtype)
         self._index = lru_cache(maxsize=_OPEN_INDEXES)(self._read_index)
 
     def tokens(self, start: int, length: int) -> Ids:
@@ -129,7 +131,13 @@ class Split:
         """
         if not starts.size:
             return
-        self._check(int(starts.min()), int(starts.max()) + length)
+        ordered = sorted(starts.tolist())
+        first, last = ordered[0], ordered[-1]
+        self._check(first, last + length)
+        file = bisect_right(self._token_starts, first) - 1
+        if last + length <= self._token_starts[file + 1]:
+            out[:] = self._windows(file, length)[starts - self._token_starts[file]]
+            return
         files = np.searchsorted(self._edges, starts, side="right") - 1
         within = starts - self._edges[files]
         for row, (file, begin) in enumerate(zip(files.tolist(), within.tolist(), strict=True)):
@@ -294,8 +302,17 @@ class Split:
         return f"{self._folder}, split {self.name}"
 
     def _map(self, number: int) -> npt.NDArray[Any]:
-        file = self.files[number]
-        return mapped(self._present(file.name, file.sha256), self._dtype, file.tokens)
+        if number != self._last_map[0]:
+            file = self.files[number]
+            self._last_map = number, mapped(self._present(file.name, file.sha256), self._dtype, file.tokens)
+        return self._last_map[1]
+
+    def _windows(self, number: int, length: int) -> npt.NDArray[Any]:
+        """Every window of a file, [tokens - length + 1, length], without a copy."""
+        tokens = self._map(number)
+        shape = (tokens.size - length + 1, length)
+        # sliding_window_view, without its checks, which cost as much as the reading.
+        return np.ndarray(shape, tokens.dtype, tokens, strides=(tokens.itemsize, tokens.itemsize))
 
     def _mask(self, number: int) -> npt.NDArray[np.uint8]:
         file = self.files[number]
