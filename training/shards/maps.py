@@ -26,6 +26,9 @@ def mapped(path: Path, dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
     try:
         with path.open("rb") as file:
             content = mmap.mmap(file.fileno(), count * dtype.itemsize, access=mmap.ACCESS_READ)
+        if hasattr(mmap, "MADV_RANDOM"):
+            # Else the system reads on behind each window, up to megabytes that nobody asked for.
+            content.madvise(mmap.MADV_RANDOM)
         return np.frombuffer(content, dtype=dtype)
     except (OSError, ValueError) as error:
         raise ShardError(f"{path} cannot be read ({error}); {AGAIN}") from None
