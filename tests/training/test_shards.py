@@ -410,3 +410,15 @@ def test_positions_outside(folder: Path) -> None:
             wrong()
     with pytest.raises(IndexError, match="document 2"):
         train.document(2)
+
+
+def test_long_stretches_over_files(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    documents: Documents = [("train", rng.integers(1, 1000, 90_000).tolist()) for _ in range(3)]
+    train = write(tmp_path, documents, shard_tokens=100_000).train
+    flat = np.asarray([token for _, ids in documents for token in [*ids, END]])
+    for start, length in ((0, flat.size), (7, 80_000), (89_990, 70_000), (10, 250_000)):
+        assert np.array_equal(train.tokens(start, length), flat[start : start + length])
+    (tmp_path / "train-00001.bin").write_bytes(bytes(8))
+    with pytest.raises(ShardError, match=r"train-00001\.bin cannot be read .*ends \d+ values too early"):
+        train.tokens(0, flat.size)

@@ -1,4 +1,4 @@
-"""Memory maps of many files, so many at a time that the process's file descriptors suffice."""
+"""Values of many files: mapped, so many at a time that the file descriptors suffice; long stretches are read."""
 
 from __future__ import annotations
 
@@ -30,5 +30,20 @@ def mapped(path: Path, dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
             # Else the system reads on behind each window, up to megabytes that nobody asked for.
             content.madvise(mmap.MADV_RANDOM)
         return np.frombuffer(content, dtype=dtype)
+    except (OSError, ValueError) as error:
+        raise ShardError(f"{path} cannot be read ({error}); {AGAIN}") from None
+
+
+def stretch(path: Path, dtype: np.dtype[Any], begin: int, count: int) -> npt.NDArray[Any]:
+    """A copy of ``count`` values of a file from number ``begin`` on, read ahead by the system as a map is not.
+
+    Raises:
+        ShardError: If the file is missing or shorter.
+    """
+    try:
+        found = np.fromfile(path, dtype=dtype, count=count, offset=begin * dtype.itemsize)
+        if found.size != count:
+            raise ValueError(f"it ends {count - found.size} values too early")
+        return found
     except (OSError, ValueError) as error:
         raise ShardError(f"{path} cannot be read ({error}); {AGAIN}") from None

@@ -15,10 +15,11 @@ import numpy.typing as npt
 
 from training.shards.format import AGAIN, DESCRIPTION, Ids, ShardError, ShardFile, SplitName, mask_bytes
 from training.shards.index import ShardIndex, index_rows, read_index
-from training.shards.maps import mapped
+from training.shards.maps import mapped, stretch
 from training.shards.remote import RemoteFolder
 
 _BLOCK_TOKENS = 1 << 22
+_LONG_STRETCH = 1 << 16
 _OPEN_INDEXES = 8
 
 
@@ -280,7 +281,8 @@ class Split:
 
     def _copy(self, start: int, out: npt.NDArray[np.integer[Any]]) -> None:
         for file, begin, end, done in self._parts(start, out.size):
-            out[done : done + end - begin] = self._map(file)[begin:end]
+            part = self._map(file)[begin:end] if end - begin < _LONG_STRETCH else self._stretch(file, begin, end)
+            out[done : done + end - begin] = part
 
     def _parts(self, start: int, length: int) -> Iterator[tuple[int, int, int, int]]:
         """A stretch by files: number of the file, begin and end in it, and how much of the stretch lies before."""
@@ -306,6 +308,10 @@ class Split:
             file = self.files[number]
             self._last_map = number, mapped(self._present(file.name, file.sha256), self._dtype, file.tokens)
         return self._last_map[1]
+
+    def _stretch(self, number: int, begin: int, end: int) -> npt.NDArray[Any]:
+        file = self.files[number]
+        return stretch(self._present(file.name, file.sha256), self._dtype, begin, end - begin)
 
     def _windows(self, number: int, length: int) -> npt.NDArray[Any]:
         """Every window of a file, [tokens - length + 1, length], without a copy."""
