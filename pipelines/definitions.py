@@ -7,6 +7,7 @@ import dagster as dg
 from assets.clean_text.asset import clean_text, duplicates, filtered_text
 from assets.language_model.asset import evaluation, language_model, model_version
 from assets.raw_text.asset import raw_text
+from assets.text_index.asset import text_index
 from assets.token_shards.asset import token_shards
 from assets.vocabulary.asset import vocabulary
 from pipelines.jobs import raw_to_model, text_stages
@@ -22,6 +23,7 @@ defs = dg.Definitions(
             clean_text,
             vocabulary,
             token_shards,
+            text_index,
             language_model,
             evaluation,
             model_version,

@@ -16,7 +16,8 @@ TEXT_STAGES = ["raw_text", "filtered_text", "duplicates", "clean_text", "vocabul
 
 raw_to_model = dg.define_asset_job(
     "raw_to_model",
-    selection="*",
+    # The text index is several times as large as the text, and no model needs it.
+    selection=dg.AssetSelection.all() - dg.AssetSelection.assets("text_index"),
     tags=ALL_DUMPS,
     description="From the catalogue's raw text to an evaluated, registered language model.",
 )

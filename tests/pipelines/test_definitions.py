@@ -16,7 +16,7 @@ from pipelines.schedules import weekly_retraining
 from pipelines.sensors import catalogue_changes
 from training.settings import SettingsError
 
-ORDER = [*TEXT_STAGES, "language_model", "evaluation", "model_version"]
+ORDER = [*TEXT_STAGES, "text_index", "language_model", "evaluation", "model_version"]
 
 
 def test_everything_can_be_loaded() -> None:
@@ -30,7 +30,7 @@ def test_each_asset_has_a_group_a_sentence_and_a_link_to_its_code() -> None:
         node = graph.get(key)
         assert node.description
         assert node.description.endswith(".")
-        assert node.group_name in {"raw_text", "clean_text", "vocabulary", "token_shards", "language_model"}
+        assert node.group_name in {*TEXT_STAGES, "text_index", "language_model"}
         assert "dagster/code_references" in node.metadata
         assert node.code_version
 
