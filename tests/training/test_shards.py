@@ -369,7 +369,7 @@ def test_documents_by_the_beginning_of_their_id(tmp_path: Path) -> None:
     train = open_shards(tmp_path).train
     assert train.find("cd") == (2, "cd3", 6, 3)
     assert train.find("ef") is None
-    with pytest.raises(ShardError, match="2 documents of .* begin with ab: ab1, ab2; write more"):
+    with pytest.raises(ShardError, match=r"2 documents of .* begin with ab: ab1, ab2; write more"):
         train.find("ab")
 
 
