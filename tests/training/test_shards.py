@@ -4,6 +4,7 @@ import hashlib
 import json
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -302,7 +303,7 @@ def test_id_over_the_vocabulary_is_found_by_verify(folder: Path) -> None:
 def rewrite_index(folder: Path, column: str, values: list[object]) -> None:
     path = folder / "train-00000.index.parquet"
     opened = pq.ParquetFile(path)
-    metadata, table = opened.metadata.metadata, opened.read()
+    metadata, table = opened.metadata.metadata or {}, opened.read()
     place = table.schema.get_field_index(column)
     table = table.set_column(place, table.schema.field(place), pa.array(values, table.schema.field(place).type))
     pq.write_table(
@@ -397,7 +398,7 @@ def test_ten_terabytes_are_opened_without_reading_them(tmp_path: Path) -> None:
 
 def test_positions_outside(folder: Path) -> None:
     train = open_shards(folder).train
-    out = np.zeros((1, 3))
+    out = np.zeros((1, 3), dtype=np.int32)
     for wrong in (
         lambda: train.tokens(5, 2),
         lambda: train.tokens(-1, 1),
@@ -422,3 +423,77 @@ def test_long_stretches_over_files(tmp_path: Path) -> None:
     (tmp_path / "train-00001.bin").write_bytes(bytes(8))
     with pytest.raises(ShardError, match=r"train-00001\.bin cannot be read .*ends \d+ values too early"):
         train.tokens(0, flat.size)
+
+
+def writer_into(folder: Path, *, vocabulary_size: int = 1000) -> ShardWriter:
+    folder.mkdir(parents=True, exist_ok=True)
+    return ShardWriter(
+        folder,
+        vocabulary_hash="ab" * 32,
+        vocabulary_size=vocabulary_size,
+        end_of_document=END,
+        language="zh",
+        source="shop",
+        dump="reviews",
+    )
+
+
+def test_an_index_of_several_row_groups_is_the_same_however_it_came(tmp_path: Path) -> None:
+    count = 150_000
+    names = pa.array([f"{n:032x}" for n in range(count)], pa.string())
+    lengths = np.arange(count) % 3 + 1
+    ids = np.arange(lengths.sum()) % 999 + 1
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    for name, step in (("together", count), ("in parts", 7_001)):
+        with writer_into(tmp_path / name) as writer:
+            for first in range(0, count, step):
+                last = min(count, first + step)
+                part = ids[ends[first] : ends[last]]
+                writer.add_documents("train", names[first:last], part, lengths[first:last], lengths[first:last])
+    together, parts = ({path.name: path.read_bytes() for path in folder.iterdir()} for folder in tmp_path.iterdir())
+    assert together == parts
+    metadata = pq.read_metadata(tmp_path / "together" / "train-00000.index.parquet")
+    assert [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)] == [65_536, 65_536, 18_928]
+    place = open_shards(tmp_path / "together").train.find(f"{140_000:032x}")
+    assert place == (140_000, f"{140_000:032x}", int(ends[140_000]) + 140_000, int(lengths[140_000]) + 1)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.int32, np.int64])
+def test_ids_of_any_integer_type(tmp_path: Path, dtype: type[np.integer[Any]]) -> None:
+    with writer_into(tmp_path, vocabulary_size=1 << 16) as writer:
+        ids = np.array([65_535, 1, 2], dtype=dtype)
+        names = pa.array(["-", "a", "b"], pa.string())[1:]
+        writer.add_documents("train", names, ids, np.array([1, 2]), np.array([3, 4]))
+    train = open_shards(tmp_path).train
+    assert [(document.doc_id, document.ids.tolist(), document.bytes) for document in train.iterate()] == [
+        ("a", [65_535, END], 3),
+        ("b", [1, 2, END], 4),
+    ]
+
+
+def test_the_wrong_document_of_many_is_named(tmp_path: Path) -> None:
+    names = pa.array(["a", "b", "c"], pa.string())
+    sizes = np.array([2, 1, 2])
+    for ids, message in (
+        ([1, 2, 3, 4, 1000], "document c: token id 1000 is outside"),
+        ([1, 2, -1, 4, 5], "document b: token id -1 is outside"),
+        ([1, END, 3, 4, 5], "document a holds the end-of-document id 0"),
+    ):
+        with pytest.raises(ShardError, match=message), writer_into(tmp_path / "wrong") as writer:
+            writer.add_documents("train", names, np.array(ids), sizes, sizes)
+        assert not (tmp_path / "wrong" / "shards.json").exists()
+
+
+def test_arrays_that_do_not_fit_together(tmp_path: Path) -> None:
+    names, ids, two = pa.array(["a", "b"], pa.string()), np.array([1, 2, 3]), np.array([1, 2])
+    writer = writer_into(tmp_path)
+    with pytest.raises(ShardError, match="do not fit together"):
+        writer.add_documents("train", names, ids, np.array([1, 1]), two)
+    with pytest.raises(ShardError, match="do not fit together"):
+        writer.add_documents("train", names, ids, np.array([1, 1, 1]), two)
+    with pytest.raises(ShardError, match="do not fit together"):
+        writer.add_documents("train", names, ids, two, np.array([1]))
+    with pytest.raises(ShardError, match="loss mask"):
+        writer.add_documents("train", names, ids, two, two, np.ones(2, dtype=np.bool_))
+    writer.add_documents("train", names[:0], ids[:0], two[:0], two[:0])
+    assert writer.close().documents == {"train": 0, "validation": 0}
