@@ -56,7 +56,7 @@ def longest_matches(
     ends = np.searchsorted(begins, begins + lengths)
     # Where a piece ends no later than the one that begins before it, it lies within that one.
     before = np.concatenate([[0], np.maximum.accumulate(ends)[:-1]])
-    starts = np.flatnonzero((ends > before) & (ends - np.arange(begins.size) >= minimum_characters))
+    starts = np.flatnonzero((ends > before) & (ends - np.arange(begins.size) >= max(minimum_characters, 1)))
     return [
         LongestMatch(start, piece, count(indexes, piece, splits=splits))
         for start, piece in ((int(start), text[start : ends[start]]) for start in starts)

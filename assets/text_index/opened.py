@@ -37,7 +37,7 @@ class OpenPart(NamedTuple):
     documents: Positions
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TextIndex:
     """The index of one dump, with what it was made from.
 
@@ -59,7 +59,7 @@ class TextIndex:
         Raises:
             TextIndexError: Naming the file that is missing or has another size.
         """
-        return _opened(self.folder, part)
+        return _opened(self, part)
 
     def damaged(self, name: str) -> TextIndexError:
         """The error for a file whose content cannot be."""
@@ -114,14 +114,15 @@ def _check_size(path: Path, size: int) -> None:
 
 
 @lru_cache(maxsize=_OPEN_PARTS)
-def _opened(folder: Path, part: IndexPart) -> OpenPart:
+def _opened(index: TextIndex, part: IndexPart) -> OpenPart:
+    folder = index.folder
     for name, size in part.sizes.items():
         _check_size(folder / name, size)
     text = _mapped(folder / part.text_name, np.dtype(np.uint8))
     suffixes = _mapped(folder / part.suffixes_name, POSITION)
     documents = _mapped(folder / part.documents_name, POSITION)
     if documents[0] != 0 or documents[-1] != part.bytes or (np.diff(documents.astype(np.int64)) < 1).any():
-        raise TextIndexError(f"{folder / part.documents_name} is damaged; {AGAIN}")
+        raise index.damaged(part.documents_name)
     return OpenPart(text, suffixes, documents)
 
 

@@ -13,8 +13,8 @@ from assets.text_index.settings import LARGEST_PART
 from assets.text_index.token_text import TokenText, document_sizes
 from training.shards import Ids, Shards, Split
 
-_BLOCK_TOKENS = 1 << 22
-"""Read at a time; 32 MiB."""
+_BLOCK_TOKENS = 1 << 20
+"""Read at a time; 8 MiB."""
 
 
 def plan_parts(shards: Shards, text: TokenText, *, part_bytes: int) -> list[IndexPart]:
@@ -69,7 +69,7 @@ def plan_parts(shards: Shards, text: TokenText, *, part_bytes: int) -> list[Inde
 
 
 def token_blocks(split: Split, start: int, length: int) -> Iterator[Ids]:
-    """A stretch of tokens in blocks, int64 [at most 4 million]."""
+    """A stretch of tokens in blocks, int64 [at most a million]."""
     for begin in range(start, start + length, _BLOCK_TOKENS):
         yield split.tokens(begin, min(_BLOCK_TOKENS, start + length - begin))
 
