@@ -1,0 +1,73 @@
+"""Where byte-level vocabularies cut text before pairs are merged: the patterns of peers, and one of ours.
+
+Regular expressions as the engine inside ``tokenizers`` reads them. Sources of the peers': gpt2 is ``encoder.py`` of
+openai/gpt-2; gpt4 is cl100k_base of openai/tiktoken, ``openai_public.py``, which Llama-3 took over (meta-llama/llama3,
+``tokenizer.py``); qwen is ``tokenizer.json`` of Qwen2.5, which cuts every digit off.
+
+corpusline, tried in this order; no pair is merged across these pieces:
+
+- the endings of English contractions: 's 't 'd 'm 'll 've 're
+- a word with the space before it
+- Chinese characters and kana, with the space before them, in short runs; never together with letters of other scripts
+- digits, in short runs
+- punctuation, symbols and marks, with the space before them
+- line ends; other white space, without the last space before a word
+
+Runs of anything are bounded there, so that text without spaces takes neither much memory nor much time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tokenizers import Regex, pre_tokenizers
+
+LONGEST_RUN = 48
+"""The longest word of English dictionaries has 45 letters."""
+UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}ー"
+
+_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+_GPT4 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+    r"|\s+(?!\S)|\s+"
+)
+_PEERS = {"gpt2": _GPT2, "gpt4": _GPT4, "llama3": _GPT4, "qwen": _GPT4.replace(r"\p{N}{1,3}", r"\p{N}")}
+PATTERNS = ("corpusline", *_PEERS)
+
+
+def pattern_regex(name: str, *, longest_han_run: int, digits_per_token: int) -> str:
+    """The regular expression whose matches are the pieces.
+
+    Args:
+        name: One of ``PATTERNS``.
+        longest_han_run: corpusline: most Chinese characters or kana in a piece.
+        digits_per_token: corpusline: most digits in a piece.
+    """
+    if name in _PEERS:
+        return _PEERS[name]
+    letter = rf"[\p{{L}}&&[^{UNSPACED}]]"
+    letter_or_mark = rf"[\p{{L}}\p{{M}}&&[^{UNSPACED}]]"
+    run = f"{{1,{LONGEST_RUN}}}"
+    return "|".join(
+        [
+            r"['’](?:[sdmt]|ll|ve|re|[SDMT]|LL|VE|RE)(?!\p{L})",
+            rf" ?{letter}{letter_or_mark}{{0,{LONGEST_RUN - 1}}}",
+            rf" ?[{UNSPACED}]{{1,{longest_han_run}}}",
+            rf"\p{{N}}{{1,{digits_per_token}}}",
+            rf" ?[^\s\p{{L}}\p{{N}}]{run}",
+            rf"[\r\n]{run}",
+            rf"[^\S\r\n]{run}(?!\S)",
+            r"\s",
+        ]
+    )
+
+
+def pre_tokenizer(name: str, *, longest_han_run: int, digits_per_token: int) -> Any:
+    """The ``tokenizers`` pre-tokenizer that cuts by a pattern and writes bytes as letters."""
+    regex = pattern_regex(name, longest_han_run=longest_han_run, digits_per_token=digits_per_token)
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(regex), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
