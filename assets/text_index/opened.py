@@ -19,22 +19,23 @@ from assets.text_index.token_text import Bytes, TokenText, token_text
 from assets.vocabulary.tokenizer import Vocabulary
 from training.shards import Shards
 
-_OPEN_PARTS = 64
-"""In the whole process; each takes three file descriptors, of which a process often has 1,024."""
+_OPEN_PARTS = 128
+"""In the whole process; each takes two file descriptors, of which a process often has 1,024."""
+
+_OPEN_DOCUMENTS = 64
+"""In the whole process; one file descriptor each."""
 
 
 class OpenPart(NamedTuple):
-    """The files of a part, read when they are used.
+    """The files of a part, read where they are used.
 
     Attributes:
         text: uint8 [bytes].
         suffixes: uint32 [characters].
-        documents: Where each document begins in the text, and its size; uint32 [documents + 1].
     """
 
     text: Bytes
     suffixes: Positions
-    documents: Positions
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +55,20 @@ class TextIndex:
     tokens: TokenText = field(repr=False)
 
     def open(self, part: IndexPart) -> OpenPart:
-        """Map a part.
+        """The text of a part and its sorted suffixes.
 
         Raises:
             TextIndexError: Naming the file that is missing or has another size.
         """
-        return _opened(self, part)
+        return _open_part(self, part)
+
+    def documents(self, part: IndexPart) -> Positions:
+        """Where each document begins in the text of a part, and its size; uint32 [documents + 1].
+
+        Raises:
+            TextIndexError: If the file is missing or damaged.
+        """
+        return _open_documents(self, part)
 
     def damaged(self, name: str) -> TextIndexError:
         """The error for a file whose content cannot be."""
@@ -114,23 +123,31 @@ def _check_size(path: Path, size: int) -> None:
 
 
 @lru_cache(maxsize=_OPEN_PARTS)
-def _opened(index: TextIndex, part: IndexPart) -> OpenPart:
-    folder = index.folder
-    for name, size in part.sizes.items():
-        _check_size(folder / name, size)
-    text = _mapped(folder / part.text_name, np.dtype(np.uint8))
-    suffixes = _mapped(folder / part.suffixes_name, POSITION)
-    documents = _mapped(folder / part.documents_name, POSITION)
-    if documents[0] != 0 or documents[-1] != part.bytes or (np.diff(documents.astype(np.int64)) < 1).any():
+def _open_part(index: TextIndex, part: IndexPart) -> OpenPart:
+    return OpenPart(
+        _mapped(index.folder / part.text_name, np.dtype(np.uint8), part.bytes),
+        _mapped(index.folder / part.suffixes_name, POSITION, part.suffixes),
+    )
+
+
+@lru_cache(maxsize=_OPEN_DOCUMENTS)
+def _open_documents(index: TextIndex, part: IndexPart) -> Positions:
+    documents = _mapped(index.folder / part.documents_name, POSITION, part.documents + 1)
+    if documents[0] != 0 or documents[-1] != part.bytes or (documents[1:] <= documents[:-1]).any():
         raise index.damaged(part.documents_name)
-    return OpenPart(text, suffixes, documents)
+    return documents
 
 
-def _mapped(path: Path, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    if not path.stat().st_size:
-        return np.frombuffer(b"", dtype)
+def _mapped(path: Path, dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
+    _check_size(path, count * dtype.itemsize)
+    if not count:
+        return np.empty(0, dtype)
     try:
         with path.open("rb") as file:
-            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype)
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if hasattr(mmap, "MADV_RANDOM"):
+            # A binary search jumps: what the system would read on behind each place, nobody asked for.
+            content.madvise(mmap.MADV_RANDOM)
+        return np.frombuffer(content, dtype)
     except (OSError, ValueError) as error:
         raise TextIndexError(f"{path} cannot be read ({error}); {AGAIN}") from None

@@ -106,7 +106,7 @@ def count(indexes: Sequence[TextIndex], phrase: str, *, splits: Sequence[SplitNa
         of_split = found[index.shards.dump, part.split]
         of_split[0] += end - begin
         counted = opened.suffixes[begin : min(end, begin + _COUNTED)]
-        of_split[1] += np.unique(np.searchsorted(opened.documents, counted, side="right")).size
+        of_split[1] += np.unique(np.searchsorted(index.documents(part), counted, side="right")).size
         exact &= end - begin <= _COUNTED
     return PhraseCount(phrase, tuple(SplitCount(*where, *numbers) for where, numbers in found.items()), exact)
 
@@ -207,7 +207,8 @@ def _ranges(
 def _occurrences(
     index: TextIndex, part: IndexPart, opened: OpenPart, positions: Ids, phrase: Bytes, context: int
 ) -> Iterator[Occurrence]:
-    rows = np.searchsorted(opened.documents, positions, side="right") - 1
+    documents = index.documents(part)
+    rows = np.searchsorted(documents, positions, side="right") - 1
     split = index.shards.split(part.split)
     row, document, ends = -1, None, np.zeros(0, np.int64)
     for position, of_document in zip(positions.tolist(), rows.tolist(), strict=True):
@@ -218,7 +219,7 @@ def _occurrences(
             row = of_document
             document = split.document(part.first_document + row)
             ends = np.cumsum(index.tokens.sizes(document.ids))
-        first_byte, last_byte = opened.documents[row : row + 2].tolist()
+        first_byte, last_byte = documents[row : row + 2].tolist()
         if int(ends[-1]) != last_byte - first_byte:
             raise index.damaged(part.documents_name)
         first = int(np.searchsorted(ends, position - first_byte, side="right"))

@@ -47,12 +47,11 @@ def test_the_parts_hold_every_decoded_document_once_and_in_order(
     index = indexed.open()
     found: dict[SplitName, list[str]] = {"train": [], "validation": []}
     for part in index.parts:
-        opened = index.open(part)
         assert part.first_document == len(found[part.split])
-        documents = opened.text.tobytes().split(bytes([END]))
+        documents = index.open(part).text.tobytes().split(bytes([END]))
         assert documents.pop() == b""
         assert part.documents == len(documents) == 1 or part.bytes <= part_bytes
-        assert np.diff(opened.documents).tolist() == [len(document) + 1 for document in documents]
+        assert np.diff(index.documents(part)).tolist() == [len(document) + 1 for document in documents]
         found[part.split] += [document.decode() for document in documents]
     assert found == indexed.texts
 

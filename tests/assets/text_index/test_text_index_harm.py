@@ -125,7 +125,7 @@ def test_ends_of_documents_that_cannot_be_are_an_error(indexed: IndexedTexts) ->
         occurrences([indexed.open()], "e", limit=1000)
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(name=st.sampled_from(NAMES), seed=st.integers(0, 1 << 32), share=st.sampled_from([0.01, 0.3, 1.0]))
 def test_any_damage_gives_a_result_or_an_error_that_names_a_file(
     tmp_path_factory: pytest.TempPathFactory, byte_bpe: Path, name: str, seed: int, share: float
