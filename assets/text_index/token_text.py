@@ -141,15 +141,32 @@ def _first_byte(token: int, data: Bytes, starts: Ids, strip: bool) -> int:
 
 
 def _token_bytes(vocabulary: Vocabulary) -> tuple[list[bytes], bool]:
-    # Radford et al. 2019: bytes that are no printable character of Latin-1 stand behind U+0100, in their order.
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    table = {chr(byte): byte for byte in printable}
-    table |= {chr(0x100 + n): byte for n, byte in enumerate(b for b in range(256) if b not in set(printable))}
-    kind = (json.loads(vocabulary.tokenizer.to_str())["decoder"] or {}).get("type")
-    result = []
+    """The bytes of every id as ``Vocabulary.decode`` writes them, and whether a document's first space is left out.
+
+    Special tokens decode to nothing. Tokens without a decoder are words, which are joined by spaces.
+    """
+    decoder = (json.loads(vocabulary.tokenizer.to_str())["decoder"] or {}).get("type")
     added = vocabulary.tokenizer.get_added_tokens_decoder()
-    for i in range(vocabulary.size):
-        token = vocabulary.tokenizer.id_to_token(i) or ""
-        text = bytes(table[c] for c in token) if kind == "ByteLevel" and i not in added else token.encode()
-        result.append(b"" if i in added else b" " + text if kind is None else text)
-    return result, kind is None
+    every = []
+    for token in range(vocabulary.size):
+        name = vocabulary.tokenizer.id_to_token(token) or ""
+        if token in added:
+            every.append(b"" if added[token].special else name.encode())
+        elif decoder == "ByteLevel":
+            every.append(bytes(_BYTE_OF[letter] for letter in name))
+        else:
+            every.append((" " + name if decoder is None else name).encode())
+    return every, decoder is None
+
+
+def _byte_letters() -> dict[str, int]:
+    """The letters that stand for bytes in byte-level vocabularies (Radford et al. 2019, their ``encoder.py``).
+
+    Printable characters of Latin-1 stand for themselves, the other bytes in their order for what follows U+0100.
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = sorted({*range(0x100)} - {*printable})
+    return {chr(byte): byte for byte in printable} | {chr(0x100 + number): byte for number, byte in enumerate(others)}
+
+
+_BYTE_OF = _byte_letters()

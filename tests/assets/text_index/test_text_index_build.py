@@ -20,7 +20,7 @@ from assets.vocabulary.tokenizer import open_vocabulary
 from tests.assets.text_index.indexed_texts import index_texts, write_shards
 from tests.assets.vocabulary.documents import CHINESE, ENGLISH, OTHERS
 from training.settings import SettingsError
-from training.shards import ShardError, ShardWriter, SplitName, open_shards
+from training.shards import RemoteFolder, ShardError, ShardWriter, SplitName, open_shards
 
 TEXTS = [*ENGLISH, *CHINESE, *OTHERS]
 
@@ -76,6 +76,19 @@ def test_bytes_depend_on_neither_processes_nor_files_of_shards(tmp_path: Path, b
         del content[DESCRIPTION]  # names the shards
     assert contents[0] == contents[2]
     assert len(contents[0]) > 12
+
+
+def test_shards_behind_a_uri_are_indexed_alike(tmp_path: Path, byte_bpe: Path) -> None:
+    here = index_texts(tmp_path / "here", TEXTS, byte_bpe, part_bytes=300)
+    remote = RemoteFolder(here.shards.as_uri(), tmp_path / "cache", limit_bytes=1 << 20)
+    (tmp_path / "index").mkdir()
+    settings = TextIndexSettings(part_bytes=300, workers=2)
+    build_text_index(remote, byte_bpe, settings=settings, out=tmp_path / "index")
+    assert files(tmp_path / "index") == files(here.folder)
+    index = open_text_index(tmp_path / "index", shards=open_shards(remote), vocabulary=open_vocabulary(byte_bpe))
+    assert [each.doc_id for each in occurrences([index], "守夜人")] == [
+        each.doc_id for each in occurrences([here.open()], "守夜人")
+    ]
 
 
 def test_the_report_counts_what_was_written(tmp_path: Path, byte_bpe: Path) -> None:
