@@ -49,7 +49,7 @@ class RowGroup:
         try:
             return pq.ParquetFile(self.path).read_row_group(self.index, columns=columns)
         except (OSError, pa.ArrowException) as error:
-            raise _unreadable(str(self), error) from error
+            raise unreadable(str(self), error) from error
 
 
 def row_groups(folder: Path) -> list[RowGroup]:
@@ -63,7 +63,7 @@ def row_groups(folder: Path) -> list[RowGroup]:
         try:
             metadata = pq.read_metadata(path)
         except (OSError, pa.ArrowException) as error:
-            raise _unreadable(str(path), error) from error
+            raise unreadable(str(path), error) from error
         groups = map(metadata.row_group, range(metadata.num_row_groups))
         found += [
             RowGroup(str(path), number, each.total_byte_size, each.num_rows) for number, each in enumerate(groups)
@@ -92,7 +92,8 @@ def batches(table: pa.Table, *, batch_bytes: int = BATCH_BYTES) -> Iterator[pa.T
         begin = end
 
 
-def _unreadable(what: str, error: Exception) -> CleanTextError:
+def unreadable(what: str, error: Exception) -> CleanTextError:
+    """The error for what cannot be read."""
     reason = " ".join(str(error).split())  # Arrow's messages have several lines
     return CleanTextError(f"{what} cannot be read ({reason}); run the raw text stage again")
 

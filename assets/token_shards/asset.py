@@ -47,8 +47,10 @@ def token_shards(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None
         root = outputs_folder("token_shards", dump)
         parts = root / ".parts"
 
+        metadata: dict[str, Any] = {}
+
         def produce(folder: Path) -> dict[str, int]:
-            return encode_dump(
+            report = encode_dump(
                 clean.folder,
                 entries.folder,
                 dump=dump,
@@ -58,7 +60,9 @@ def token_shards(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None
                 out=folder,
                 parts=parts,
                 progress=log_progress("token_shards", context.log.info),
-            ).counts
+            )
+            metadata["encoder"] = report.encoder
+            return report.counts
 
         artifact = build_artifact(
             root,
@@ -75,7 +79,7 @@ def token_shards(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None
         )
         remove_parts(parts)
         counts = artifact.manifest.counts
-        return artifact, {
+        return artifact, metadata | {
             "dagster/partition_row_count": sum(counts[f"{split}_documents"] for split in SPLITS),
             "bytes_per_token": round(counts["train_bytes"] / counts["train_tokens"], 3),
         }

@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 from assets.clean_text.process_pool import available_cores, map_in_order
 from assets.clean_text.progress import SECONDS_BETWEEN, Progress, at_most_every
 from assets.clean_text.row_groups import row_groups
+from assets.token_shards.encoders import choose_encoder
 from assets.token_shards.errors import TokenShardError
 from assets.token_shards.parts import read_part
-from assets.token_shards.row_group_encoding import SIGNATURES_FILE, EncodingTask, finish_part
+from assets.token_shards.row_group_encoding import SIGNATURES_FILE, DumpEncoding, EncodingTask, finish_part
 from assets.token_shards.settings import TokenShardSettings
 from assets.vocabulary.tokenizer import open_vocabulary
 from training.shards import SPLITS, ShardCounts, ShardWriter
@@ -32,10 +33,12 @@ class TokenShardReport:
     Attributes:
         shards: Documents, tokens and bytes by split.
         left_out: Documents whose text encodes to nothing, such as white space in a vocabulary of words.
+        encoder: Which encoder was used and why, for people.
     """
 
     shards: ShardCounts
     left_out: int
+    encoder: str
 
     @property
     def counts(self) -> dict[str, int]:
@@ -82,16 +85,26 @@ def encode_dump(
         VocabularyError: If the vocabulary cannot be opened.
     """
     opened = open_vocabulary(vocabulary)
-    tasks = list(_tasks(documents.absolute(), vocabulary.absolute(), settings))
+    tasks = list(_tasks(documents.absolute()))
+    trusted = choose_encoder(vocabulary, [task.group for task in tasks])
     total = sum(task.group.bytes for task in tasks)
     workers = settings.workers or (1 if total < _INLINE_BYTES else available_cores())
+    workers = max(1, min(workers, len(tasks)))
+    encoding = DumpEncoding(
+        vocabulary=vocabulary.absolute(),
+        vocabulary_hash=opened.sha256,
+        vocabulary_size=opened.size,
+        encoder=trusted.encoder.name,
+        validation_share=settings.validation_share,
+        seed=settings.seed,
+    )
     report = at_most_every(SECONDS_BETWEEN, progress or (lambda done, total, documents: None))
     left_out = done = rows = 0
     with ExitStack() as stack:
         if parts is None:
             temporary = tempfile.TemporaryDirectory(prefix=".parts-", dir=out.absolute().parent)
             parts = Path(stack.enter_context(temporary))
-        finish = partial(finish_part, parts=str(parts.absolute()))
+        finish = partial(finish_part, encoding=encoding, parts=parts.absolute())
         writer = stack.enter_context(
             ShardWriter(
                 out,
@@ -105,13 +118,14 @@ def encode_dump(
             )
         )
         report(0, total, 0)
-        paths = map_in_order(finish, tasks, workers=max(1, min(workers, len(tasks))), ahead=len(tasks), name=str)
+        at_hand = finish if workers > 1 else partial(finish, encoder=trusted.encoder)
+        paths = map_in_order(at_hand, tasks, workers=workers, ahead=len(tasks), name=str)
         for task, path in zip(tasks, paths, strict=True):
             try:
-                part = read_part(Path(path))
+                part = read_part(path)
             except FileNotFoundError:
                 # Another run of the same dump was complete first and has removed its parts.
-                part = read_part(Path(finish(task)))
+                part = read_part(finish(task))
             for split, encoded in zip(SPLITS, (part.train, part.validation), strict=True):
                 writer.add_documents(split, encoded.doc_ids, encoded.ids, encoded.lengths, encoded.bytes)
             left_out += part.left_out
@@ -129,10 +143,10 @@ def encode_dump(
             )
     if written + left_out != rows:
         raise TokenShardError(f"dump '{dump}': of {rows} documents, {written} were written and {left_out} left out")
-    return TokenShardReport(counts, left_out)
+    return TokenShardReport(counts, left_out, trusted.note)
 
 
-def _tasks(documents: Path, vocabulary: Path, settings: TokenShardSettings) -> Iterator[EncodingTask]:
+def _tasks(documents: Path) -> Iterator[EncodingTask]:
     path = documents / SIGNATURES_FILE
     try:
         signed = pq.read_metadata(path).num_rows
@@ -142,7 +156,7 @@ def _tasks(documents: Path, vocabulary: Path, settings: TokenShardSettings) -> I
         ) from None
     rows = 0
     for group in row_groups(documents):
-        yield EncodingTask(group, rows, str(vocabulary), settings.validation_share, settings.seed)
+        yield EncodingTask(group, rows)
         rows += group.rows
     if rows != signed:
         raise TokenShardError(f"{path} has {signed} rows for {rows} documents; run the stage clean_text again")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +12,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assets.clean_text.arrays import single_array, strings
+from assets.clean_text.arrays import single_array
 from assets.clean_text.kernels.buffers import utf8
 from assets.clean_text.row_groups import RowGroup, batches
 from assets.clean_text.signatures import SIGNATURES
+from assets.token_shards.encoders import open_encoder
 from assets.token_shards.errors import TokenShardError
 from assets.token_shards.parts import EncodedDocuments, EncodedPart, is_whole, write_part
 from assets.token_shards.split import for_validation
-from assets.vocabulary.tokenizer import Vocabulary, open_vocabulary
+from assets.vocabulary.encoders import Encoder
 from training.artifact import fingerprint
 from training.shards import token_dtype
 
@@ -30,33 +29,53 @@ _FORMAT = 1
 
 
 @dataclass(frozen=True)
+class DumpEncoding:
+    """How all row groups of a dump are encoded.
+
+    Attributes:
+        vocabulary: Folder of the ``tokenizer.json``.
+        vocabulary_hash: Its SHA-256 in hex.
+        vocabulary_size: Ids lie below it.
+        encoder: Name of the encoder.
+        validation_share, seed: Of the split.
+    """
+
+    vocabulary: Path
+    vocabulary_hash: str
+    vocabulary_size: int
+    encoder: str
+    validation_share: float
+    seed: int
+
+
+@dataclass(frozen=True)
 class EncodingTask:
-    """A row group and what is to become of it.
+    """A row group.
 
     Attributes:
         group: The row group.
         first_row: Documents of the folder before it.
-        vocabulary: Folder of the ``tokenizer.json``.
-        validation_share, seed: Of the split.
     """
 
     group: RowGroup
     first_row: int
-    vocabulary: str
-    validation_share: float
-    seed: int
 
     def __str__(self) -> str:
         return str(self.group)
 
 
-def finish_part(task: EncodingTask, *, parts: str) -> str:
+def finish_part(task: EncodingTask, *, encoding: DumpEncoding, parts: Path, encoder: Encoder | None = None) -> Path:
     """Make sure that the part of a row group is there; its path.
+
+    Args:
+        task: The row group.
+        encoding: How it is encoded.
+        parts: Folder of the parts.
+        encoder: The encoder, where this process has it at hand; else it is opened.
 
     Raises:
         CleanTextError: If the row group cannot be read.
         TokenShardError: If the signatures are not those of the documents.
-        VocabularyError: If the vocabulary cannot be opened.
     """
     table = task.group.read(["doc_id", "text"])
     signatures = _signatures(task)
@@ -64,32 +83,31 @@ def finish_part(task: EncodingTask, *, parts: str) -> str:
         raise TokenShardError(
             f"{_signatures_path(task)} names other documents than {task}; run the stage clean_text again"
         )
-    vocabulary = _opened(task.vocabulary)
-    identity = [_FORMAT, vocabulary.sha256, task.validation_share, task.seed]
-    path = Path(parts) / f"{fingerprint([*identity, _content(table, signatures)])}.arrow"
+    identity = [_FORMAT, encoding.vocabulary_hash, encoding.encoder, encoding.validation_share, encoding.seed]
+    path = parts / f"{fingerprint([*identity, _content(table, signatures)])}.arrow"
     if not is_whole(path):
-        chosen = for_validation(
-            single_array(signatures["signature"]), validation_share=task.validation_share, seed=task.seed
+        validation = for_validation(
+            single_array(signatures["signature"]), validation_share=encoding.validation_share, seed=encoding.seed
         )
-        write_part(path, encode(table, chosen, vocabulary))
-    return str(path)
+        encoder = encoder or open_encoder(encoding.vocabulary, encoding.encoder)
+        write_part(path, encode(table, validation, encoder, token_dtype(encoding.vocabulary_size)))
+    return path
 
 
-def encode(documents: pa.Table, validation: npt.NDArray[np.bool_], vocabulary: Vocabulary) -> EncodedPart:
+def encode(
+    documents: pa.Table, validation: npt.NDArray[np.bool_], encoder: Encoder, dtype: np.dtype[Any]
+) -> EncodedPart:
     """Encode documents.
 
     Args:
         documents: Columns doc_id and text.
         validation: Which go to validation, bool [documents].
-        vocabulary: Encodes them.
+        encoder: Encodes them.
+        dtype: Of the ids that are kept.
     """
-    dtype = token_dtype(vocabulary.size)
-    found, counts = [], []
-    for batch in batches(documents):
-        ids, lengths = _encode_texts(vocabulary, single_array(batch["text"]))
-        found.append(ids.astype(dtype))
-        counts.append(lengths)
-    ids, lengths = np.concatenate(found), np.concatenate(counts)
+    found = [encoder.encode(single_array(batch["text"])) for batch in batches(documents)]
+    ids = np.concatenate([encoded.ids.astype(dtype) for encoded in found])
+    lengths = np.concatenate([np.diff(encoded.offsets) for encoded in found])
     sizes = np.diff(utf8(single_array(documents["text"]))[1])
     by_token = np.repeat(validation, lengths)
     doc_ids = single_array(documents["doc_id"])
@@ -102,13 +120,6 @@ def encode(documents: pa.Table, validation: npt.NDArray[np.bool_], vocabulary: V
         validation=chosen(validation & (lengths > 0), by_token),
         left_out=int((lengths == 0).sum()),
     )
-
-
-def _encode_texts(vocabulary: Vocabulary, texts: pa.StringArray) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-    encoded = vocabulary.encode_batch(strings(texts))
-    lengths = np.fromiter(map(len, encoded), dtype=np.int64, count=len(encoded))
-    ids = np.fromiter((token for each in encoded for token in each), dtype=np.uint32, count=int(lengths.sum()))
-    return ids, lengths
 
 
 def _content(documents: pa.Table, signatures: pa.Table) -> str:
@@ -142,6 +153,3 @@ def _signatures(task: EncodingTask) -> pa.Table:
 
 def _signatures_path(task: EncodingTask) -> Path:
     return Path(task.group.path).with_name(SIGNATURES_FILE)
-
-
-_opened: Callable[[str], Vocabulary] = lru_cache(maxsize=1)(lambda folder: open_vocabulary(Path(folder)))

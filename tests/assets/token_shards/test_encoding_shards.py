@@ -76,7 +76,7 @@ def test_every_document_is_there_once_and_decodes_to_its_text(tmp_path: Path, vo
         shards.split(split).verify()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=30), min_size=1, max_size=9))
 def test_any_text_comes_back_exactly(
     tmp_path_factory: pytest.TempPathFactory, vocabulary: Path, texts: list[str]
