@@ -18,7 +18,7 @@ from assets.vocabulary.encoders.compiled import CompiledEncoder
 from assets.vocabulary.encoders.libraries import FastokensEncoder, ReferenceEncoder
 from assets.vocabulary.tokenizer import TOKENIZER, open_vocabulary
 
-_SAMPLED_GROUPS = 8
+_SAMPLED_GROUPS = 4
 _LEAST_SAMPLE, _MOST_SAMPLE = 1 << 17, 1 << 21
 _SAMPLED_SHARE = 1 / 512
 _BATCH_ROWS = 16
@@ -35,7 +35,7 @@ def choose_encoder(vocabulary: Path, groups: Sequence[RowGroup]) -> TrustedEncod
 
     Args:
         vocabulary: Folder of the ``tokenizer.json``.
-        groups: The dump's row groups; texts are taken from the beginnings of eight of them, as far apart as there are.
+        groups: The dump's row groups; texts are taken from the beginnings of four of them, as far apart as there are.
 
     Raises:
         CleanTextError: If a row group cannot be read.

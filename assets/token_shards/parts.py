@@ -1,7 +1,7 @@
 """Finished parts of a dump that is being encoded, so that a run which was killed does not begin again.
 
 ``<parts>/<name>.arrow`` holds what became of one row group, ``<name>.sha256`` the hash of that file; both are written
-under temporary names and renamed. The name is a hash of the row group's content, the vocabulary and the settings:
+under temporary names and renamed. The name is a hash of the row group as it is stored, the vocabulary and the settings:
 neither the process nor the row group's place has part in it. A part that is damaged counts as not there.
 """
 

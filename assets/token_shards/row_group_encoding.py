@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from assets.clean_text.arrays import single_array
 from assets.clean_text.kernels.buffers import utf8
-from assets.clean_text.row_groups import RowGroup, batches
+from assets.clean_text.row_groups import RowGroup, unreadable
 from assets.clean_text.signatures import SIGNATURES
 from assets.token_shards.encoders import open_encoder
 from assets.token_shards.errors import TokenShardError
@@ -26,6 +26,7 @@ from training.shards import token_dtype
 
 SIGNATURES_FILE = "signatures.parquet"
 _FORMAT = 1
+_BATCH_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -77,15 +78,15 @@ def finish_part(task: EncodingTask, *, encoding: DumpEncoding, parts: Path, enco
         CleanTextError: If the row group cannot be read.
         TokenShardError: If the signatures are not those of the documents.
     """
-    table = task.group.read(["doc_id", "text"])
     signatures = _signatures(task)
-    if single_array(signatures["doc_id"]) != single_array(table["doc_id"]):
-        raise TokenShardError(
-            f"{_signatures_path(task)} names other documents than {task}; run the stage clean_text again"
-        )
     identity = [_FORMAT, encoding.vocabulary_hash, encoding.encoder, encoding.validation_share, encoding.seed]
-    path = parts / f"{fingerprint([*identity, _content(table, signatures)])}.arrow"
+    path = parts / f"{fingerprint([*identity, _content(task.group, signatures)])}.arrow"
     if not is_whole(path):
+        table = task.group.read(["doc_id", "text"])
+        if single_array(signatures["doc_id"]) != single_array(table["doc_id"]):
+            raise TokenShardError(
+                f"{_signatures_path(task)} names other documents than {task}; run the stage clean_text again"
+            )
         validation = for_validation(
             single_array(signatures["signature"]), validation_share=encoding.validation_share, seed=encoding.seed
         )
@@ -105,12 +106,18 @@ def encode(
         encoder: Encodes them.
         dtype: Of the ids that are kept.
     """
-    found = [encoder.encode(single_array(batch["text"])) for batch in batches(documents)]
-    ids = np.concatenate([encoded.ids.astype(dtype) for encoded in found])
-    lengths = np.concatenate([np.diff(encoded.offsets) for encoded in found])
-    sizes = np.diff(utf8(single_array(documents["text"]))[1])
+    doc_ids, texts = single_array(documents["doc_id"]), single_array(documents["text"])
+    _, ends = utf8(texts)
+    found, counts = [np.zeros(0, dtype=dtype)], [np.zeros(0, dtype=np.int64)]
+    begin = 0
+    while begin < len(texts):
+        end = max(begin + 1, int(np.searchsorted(ends, ends[begin] + _BATCH_BYTES, side="right")) - 1)
+        encoded = encoder.encode(texts.slice(begin, end - begin))
+        found.append(encoded.ids.astype(dtype))
+        counts.append(np.diff(encoded.offsets))
+        begin = end
+    ids, lengths, sizes = np.concatenate(found), np.concatenate(counts), np.diff(ends)
     by_token = np.repeat(validation, lengths)
-    doc_ids = single_array(documents["doc_id"])
 
     def chosen(rows: npt.NDArray[np.bool_], tokens: npt.NDArray[np.bool_]) -> EncodedDocuments:
         return EncodedDocuments(doc_ids.filter(pa.array(rows)), ids[tokens], lengths[rows], sizes[rows])
@@ -122,12 +129,20 @@ def encode(
     )
 
 
-def _content(documents: pa.Table, signatures: pa.Table) -> str:
-    """Hash of the columns' values; a text's end counts, how rows are stored does not."""
-    state = hashlib.sha256()
-    for column in (documents["doc_id"], documents["text"], signatures["signature"]):
+def _content(group: RowGroup, signatures: pa.Table) -> str:
+    """Hash of a row group as it is stored, and of the signatures of its documents."""
+    try:
+        metadata = pq.read_metadata(group.path).row_group(group.index)
+        columns = [metadata.column(number) for number in range(metadata.num_columns)]
+        begins = [column.dictionary_page_offset or column.data_page_offset for column in columns]
+        ends = [begin + column.total_compressed_size for begin, column in zip(begins, columns, strict=True)]
+        with Path(group.path).open("rb") as file:
+            file.seek(min(begins))
+            state = hashlib.sha256(file.read(max(ends) - min(begins)))
+    except (OSError, pa.ArrowException) as error:
+        raise unreadable(str(group), error) from error
+    for column in signatures.columns:
         data, offsets = utf8(single_array(column))
-        state.update(np.diff(offsets).data)
         state.update(data[offsets[0] : offsets[-1]].data)
     return state.hexdigest()
 

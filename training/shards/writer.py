@@ -217,10 +217,12 @@ class ShardWriter:
 
 def _closed(values: npt.NDArray[Any], starts: Ids, end: Any, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """The values with ``end`` behind each document."""
+    ends = starts[1:] - 1
     inside = np.ones(int(starts[-1]), dtype=np.bool_)
-    inside[starts[1:] - 1] = False
-    closed = np.full(inside.size, end, dtype=dtype)
+    inside[ends] = False
+    closed = np.empty(inside.size, dtype=dtype)
     closed[inside] = values
+    closed[ends] = end
     return closed
 
 
