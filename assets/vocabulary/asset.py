@@ -1,5 +1,6 @@
 """The asset that trains the vocabulary on all dumps."""
 
+import hashlib
 from pathlib import Path
 
 import dagster as dg
@@ -12,11 +13,12 @@ from assets.lineage import artifact_metadata, upstream
 from assets.partitions import dumps
 from assets.raw_text.catalogue import load_catalogue
 from assets.vocabulary.errors import VocabularyError
+from assets.vocabulary.imports.importing import read_import
 from assets.vocabulary.settings import VocabularySettings
 from assets.vocabulary.training import train_vocabulary
 from training.artifact import build_artifact
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 
 
 @dg.asset(
@@ -46,6 +48,7 @@ def vocabulary(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
             inputs={
                 "clean_text": [[dump, artifact.manifest.digest] for dump, artifact in clean.items()],
                 "weights": weights,
+                **({} if settings.import_from is None else {"imported": _content_hash(settings.import_from)}),
             },
             settings=settings.model_dump(mode="json"),
             code_version=CODE_VERSION,
@@ -55,6 +58,10 @@ def vocabulary(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
         raise dg.Failure(str(error), allow_retries=False) from error
     context.log.info(f"{'unchanged, reused' if artifact.reused else 'written to'} {artifact.folder}")
     return dg.MaterializeResult(metadata=artifact_metadata(artifact) | {"fertility": _fertility_table(artifact.folder)})
+
+
+def _content_hash(uri: str) -> str:
+    return hashlib.sha256(read_import(uri)).hexdigest()
 
 
 def _fertility_table(folder: Path) -> dg.TableMetadataValue:

@@ -6,19 +6,20 @@ and ``fertility.parquet`` (``assets.vocabulary.fertility``).
 
 from __future__ import annotations
 
-import json
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from assets.vocabulary.errors import VocabularyError
 from assets.vocabulary.fertility import FertilityRow, measure_fertility, write_fertility
-from assets.vocabulary.kinds import special_tokens, untrained
+from assets.vocabulary.imports import import_vocabulary
+from assets.vocabulary.kinds import byte_tokenizer, finished, smallest_size, untrained
 from assets.vocabulary.sampling import DumpSize, measure, sample
 from assets.vocabulary.settings import VocabularySettings
-from assets.vocabulary.tokenizer import TOKENIZER, open_vocabulary, tokenizer_configuration
+from assets.vocabulary.tokenizer import open_vocabulary, write_vocabulary
+from assets.vocabulary.unigram import train_unigram
 
-BYTES = 256
 FERTILITY_BYTES = 2 << 20
 
 
@@ -60,8 +61,8 @@ def train_vocabulary(
     Raises:
         VocabularyError: If there is no text, or it supports fewer entries than asked for.
     """
-    smallest = len(special_tokens(settings)) + (BYTES if settings.kind == "byte_bpe" else 1)
-    if settings.size < smallest:
+    smallest = smallest_size(settings)
+    if settings.kind != "imported" and settings.size < smallest:
         raise VocabularyError(f"'size' = {settings.size}: a vocabulary of kind {settings.kind} has at least {smallest}")
     sizes = {dump: measure(folder) for dump, folder in documents.items()}
     limits = {dump: int(settings.sample_bytes * weights[dump] / sum(weights.values())) for dump in documents}
@@ -74,8 +75,16 @@ def train_vocabulary(
                 taken["bytes"] += len(document.text.encode())
                 yield document.text
 
-    tokenizer, trainer = untrained(settings)
-    tokenizer.train_from_iterator(texts(), trainer)
+    if settings.kind == "imported":
+        tokenizer = import_vocabulary(settings, texts())
+    elif settings.kind == "byte":
+        tokenizer = byte_tokenizer(settings)
+        deque(texts(), maxlen=0)
+    elif settings.kind == "unigram":
+        tokenizer = train_unigram(texts(), settings)
+    else:
+        tokenizer, trainer = untrained(settings)
+        tokenizer.train_from_iterator(texts(), trainer)
     if not taken["documents"]:
         raise VocabularyError(
             f"there is no text to train a vocabulary on in {', '.join(documents)}; the ledger of clean_text says why"
@@ -86,13 +95,12 @@ def train_vocabulary(
             f"'size' = {settings.size} is more than the text supports: its {taken['bytes']:,} bytes have {size} "
             f"entries with 'minimum_frequency' = {settings.minimum_frequency}; lower 'size' to {size} or add text"
         )
-    tokenizer.save(str(out / TOKENIZER), pretty=False)
-    (out / "tokenizer_config.json").write_text(
-        json.dumps(tokenizer_configuration(settings.kind), indent=2, sort_keys=True) + "\n", encoding="utf-8"
-    )
+    if settings.kind != "imported":
+        tokenizer = finished(tokenizer, settings)
+    write_vocabulary(tokenizer, settings, out)
     fertility = _fertility(sizes, limits, out)
     write_fertility(fertility, out / "fertility.parquet")
-    return VocabularyReport(size, taken["documents"], taken["bytes"], tuple(fertility))
+    return VocabularyReport(tokenizer.get_vocab_size(), taken["documents"], taken["bytes"], tuple(fertility))
 
 
 def _fertility(sizes: Mapping[str, DumpSize], limits: Mapping[str, int], vocabulary: Path) -> list[FertilityRow]:

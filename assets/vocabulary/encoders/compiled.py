@@ -11,6 +11,7 @@ import numpy as np
 from tokenizers import pre_tokenizers
 
 from assets.clean_text.kernels.buffers import utf8
+from assets.vocabulary.byte_letters import byte_letters
 from assets.vocabulary.encoders.encoded import EncodedTexts, Texts, UnsuitableError
 from assets.vocabulary.kernels.classes import code_point_classes
 from assets.vocabulary.kernels.encoding import FREE, ID_BITS, NO_RANK, encode_texts, fill_merges
@@ -105,14 +106,6 @@ class CompiledEncoder:
             ends,
         )
         return EncodedTexts(ids[: ends[-1]].copy(), ends)
-
-
-@lru_cache(maxsize=1)
-def byte_letters() -> list[str]:
-    """The letter that stands for each byte in byte-level vocabularies (``bytes_to_unicode`` of openai/gpt-2)."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = iter(range(0x100, 0x200))
-    return [chr(byte) if byte in printable else chr(next(others)) for byte in range(256)]
 
 
 @lru_cache(maxsize=1)

@@ -10,11 +10,26 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from assets.vocabulary.errors import VocabularyError
-from assets.vocabulary.tokenizer import END_OF_DOCUMENT, UNKNOWN, Vocabulary, open_vocabulary
+from assets.vocabulary.kinds import UNKNOWN
+from assets.vocabulary.settings import END_OF_DOCUMENT
+from assets.vocabulary.tokenizer import Vocabulary, open_vocabulary
 from tests.assets.vocabulary.documents import CHINESE, ENGLISH, OTHERS, train
 from training.artifact import file_sha256
 from training.generation import stream_text
 
+PARTS = [
+    b"\xe6",
+    b"\x88\x91",
+    "我".encode(),
+    b"\xf0\x9f",
+    b"\xc3\x28",
+    b"\xed\xa0\x80",
+    b"a ",
+    b" 12",
+    b"\n",
+    b"\xff\xfe",
+    b"\0",
+]
 any_text = st.text(st.characters(exclude_categories=["Cs"]))
 
 
@@ -26,6 +41,43 @@ any_text = st.text(st.characters(exclude_categories=["Cs"]))
 @example(f"{END_OF_DOCUMENT}{UNKNOWN}")
 def test_byte_bpe_gives_back_every_text_exactly(byte_bpe: Vocabulary, text: str) -> None:
     assert byte_bpe.decode(byte_bpe.encode_batch([text])[0]) == text
+
+
+@pytest.fixture(scope="module")
+def exact(tmp_path_factory: pytest.TempPathFactory, byte_bpe: Vocabulary, character: Vocabulary) -> list[Vocabulary]:
+    """One of every kind that gives back every text."""
+    folder = tmp_path_factory.mktemp("exact")
+    for kind, size in (("unigram", 380), ("byte", 257)):
+        train(folder / kind, {"en": ENGLISH, "zh": CHINESE}, kind=kind, size=size)
+    return [byte_bpe, character, *(open_vocabulary(folder / kind / "vocabulary") for kind in ("unigram", "byte"))]
+
+
+@given(st.one_of(any_text.map(str.encode), st.binary(), st.lists(st.sampled_from(PARTS)).map(b"".join)))
+@example(bytes(range(256)))
+def test_every_kind_but_word_gives_back_any_bytes_exactly(exact: list[Vocabulary], data: bytes) -> None:
+    for vocabulary in exact:
+        ids = vocabulary.encode_bytes(data)
+        assert all(0 <= token < vocabulary.size and token not in vocabulary.special_ids for token in ids)
+        assert vocabulary.decode_bytes(ids) == data
+        assert vocabulary.decode_bytes([vocabulary.end_of_document, *ids]) == data
+        assert b"".join(vocabulary.token_bytes()[token] for token in ids) == data
+
+
+@given(any_text)
+def test_bytes_of_text_have_the_ids_of_the_text(exact: list[Vocabulary], text: str) -> None:
+    for vocabulary in exact:
+        assert vocabulary.encode_bytes(text.encode()) == vocabulary.encode_batch([text])[0]
+
+
+def test_every_character_of_unicode_comes_back(exact: list[Vocabulary]) -> None:
+    everything = "".join(chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000)
+    for vocabulary in exact:
+        assert vocabulary.decode_bytes(vocabulary.encode_batch([everything])[0]) == everything.encode()
+
+
+def test_a_word_vocabulary_has_no_bytes(word: Vocabulary) -> None:
+    with pytest.raises(VocabularyError, match="no token for each byte"):
+        word.encode_bytes(b"\xff")
 
 
 @settings(deadline=None)
@@ -63,13 +115,20 @@ def test_a_special_tokens_name_in_the_training_text_is_ordinary_text(tmp_path: P
 def test_special_tokens_are_not_decoded(byte_bpe: Vocabulary, character: Vocabulary) -> None:
     ids = byte_bpe.encode_batch(["one fewer"])[0]
     assert byte_bpe.decode([byte_bpe.end_of_document, *ids, byte_bpe.end_of_document]) == "one fewer"
-    assert character.decode(character.encode_batch(["sea 龘"])[0]) == "sea "
+    assert character.decode([0, *character.encode_batch(["sea 龘"])[0], 0]) == "sea 龘"
 
 
 @pytest.mark.parametrize(
     "settings",
-    [{"size": 400}, {"kind": "character", "minimum_frequency": 1}, {"kind": "word", "minimum_frequency": 1}],
-    ids=["byte_bpe", "character", "word"],
+    [
+        {"size": 400},
+        {"size": 400, "kind": "unigram", "pattern": "llama3"},
+        {"size": 257, "kind": "byte"},
+        {"kind": "character", "minimum_frequency": 1},
+        {"kind": "word", "minimum_frequency": 1},
+        {"size": 400, "special_tokens": ["<|im_start|>", "<|im_end|>"], "added_tokens": ["keeper"]},
+    ],
+    ids=["byte_bpe", "unigram", "byte", "character", "word", "added"],
 )
 def test_opens_in_tokenizers_and_transformers_with_the_same_ids(tmp_path: Path, settings: dict[str, object]) -> None:
     train(tmp_path, {"en": ENGLISH, "zh": CHINESE}, **settings)

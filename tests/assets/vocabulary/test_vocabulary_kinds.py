@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -8,11 +11,14 @@ import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
+from transformers import AutoTokenizer
 
 from assets.vocabulary.kinds import untrained
+from assets.vocabulary.patterns import PATTERNS
 from assets.vocabulary.settings import VocabularySettings
 from assets.vocabulary.tokenizer import Vocabulary, open_vocabulary
-from tests.assets.vocabulary.documents import CHINESE, ENGLISH, train
+from tests.assets.vocabulary.documents import CHINESE, ENGLISH, OTHERS, train
+from training.settings import SettingsError
 
 mixed_text = st.text("aZé你好あカー０7½ '’.!，\n\r\t_😀\u0301की", max_size=80)
 
@@ -93,10 +99,107 @@ def test_characters_are_tokens_of_one_character(character: Vocabulary) -> None:
         assert character.decode(ids) == text
 
 
-def test_an_unseen_character_is_unknown(character: Vocabulary) -> None:
+def test_an_unseen_character_is_its_bytes(character: Vocabulary) -> None:
     ids = character.encode_batch(["sea 龘"])[0]
-    assert ids[-1] == character.tokenizer.token_to_id("<|unknown|>") == 1
-    assert 1 not in ids[:-1]
+    names = [character.tokenizer.id_to_token(token) for token in ids]
+    assert names == ["s", "e", "a", " ", "<0xE9>", "<0xBE>", "<0x98>"]
+    assert character.decode(ids) == "sea 龘"
+
+
+def test_bytes_are_tokens(tmp_path: Path) -> None:
+    train(tmp_path, {"en": ["a"]}, kind="byte", size=257)
+    vocabulary = open_vocabulary(tmp_path / "vocabulary")
+    assert vocabulary.size == 257
+    assert [vocabulary.token_bytes()[token] for token in vocabulary.encode_batch(["é我"])[0]] == [
+        bytes([byte]) for byte in "é我".encode()
+    ]
+
+
+@pytest.mark.parametrize("kind", ["byte_bpe", "unigram"])
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_every_pattern_of_peers(tmp_path: Path, kind: str, pattern: str) -> None:
+    train(tmp_path, {"en": ENGLISH * 4, "zh": CHINESE * 4}, kind=kind, pattern=pattern, size=400)
+    vocabulary = open_vocabulary(tmp_path / "vocabulary")
+    for text in (*ENGLISH, *CHINESE, *OTHERS):
+        ids = vocabulary.encode_batch([text])[0]
+        assert vocabulary.decode(ids) == text
+        assert vocabulary.decode_bytes(ids) == text.encode()
+    digits = [len(vocabulary.encode_batch([number])[0]) for number in ("2019",)]
+    assert digits[0] >= (4 if pattern == "qwen" else 1)
+
+
+def test_the_patterns_cut_as_the_peers_do() -> None:
+    text = "It's 12345 don'T\n\n  x，你好world"
+    cuts = {name: cut(text, pattern=name) for name in PATTERNS}
+    assert cuts["gpt2"] == ["It", "'s", " 12345", " don", "'", "T", "\n\n ", " x", "，", "你好world"]
+    assert cuts["gpt4"] == ["It", "'s", " ", "123", "45", " don", "'T", "\n\n", " ", " x", "，你好world"]
+    assert cuts["llama3"] == cuts["gpt4"]
+    assert cuts["qwen"] == ["It", "'s", " ", *"12345", " don", "'T", "\n\n", " ", " x", "，你好world"]
+
+
+def test_special_and_added_tokens(tmp_path: Path) -> None:
+    train(
+        tmp_path,
+        {"en": ENGLISH, "zh": CHINESE},
+        size=300,
+        special_tokens=["<|im_start|>", "<|im_end|>"],
+        added_tokens=["灯塔"],
+        chat_template="chatml",
+    )
+    folder = tmp_path / "vocabulary"
+    vocabulary = open_vocabulary(folder)
+    assert [vocabulary.tokenizer.token_to_id(name) for name in ("<|endoftext|>", "<|im_start|>", "<|im_end|>")] == [
+        0,
+        1,
+        2,
+    ]
+    assert vocabulary.size == 301
+    assert vocabulary.special_ids == {0, 1, 2}
+    (ids,) = vocabulary.encode_batch(["老灯塔<|im_end|>"])
+    assert 300 in ids
+    assert 2 not in ids
+    assert vocabulary.decode(ids) == "老灯塔<|im_end|>"
+    opened = AutoTokenizer.from_pretrained(folder)
+    chat = [{"role": "user", "content": "你好"}, {"role": "assistant", "content": "Hi."}]
+    assert opened.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) == (
+        "<|im_start|>user\n你好<|im_end|>\n<|im_start|>assistant\nHi.<|im_end|>\n<|im_start|>assistant\n"
+    )
+    assert opened.apply_chat_template(chat)["input_ids"][0] == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"kind": "imported"}, "'import_from' goes with 'kind' = imported"),
+        ({"import_from": "a.json"}, "'import_from' goes with 'kind' = imported"),
+        ({"end_of_document": "</s>"}, "'end_of_document' is for imported"),
+        ({"special_tokens": ["<a>", "<a>"]}, "'<a>' is named twice"),
+        ({"special_tokens": ["<|endoftext|>"]}, "is named twice, reserved"),
+        ({"chat_template": "chatml"}, r"chatml needs <\|im_start\|> and <\|im_end\|> among 'special_tokens'"),
+        ({"pattern": "gpt3"}, "'pattern' = 'gpt3'"),
+        ({"longest_han_run": 17}, "'longest_han_run' = 17"),
+    ],
+)
+def test_settings_that_do_not_go_together(values: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        VocabularySettings.parse(values, origin="vocabulary")
+
+
+def test_a_unigram_vocabulary_is_the_same_whatever_the_threads(tmp_path: Path) -> None:
+    """In processes of their own, since the library reads the number of threads once."""
+    program = (
+        "import sys; from pathlib import Path; from tests.assets.vocabulary.documents import *;"
+        "train(Path(sys.argv[1]), {'en': ENGLISH * 9, 'zh': CHINESE * 9}, kind='unigram', size=380)"
+    )
+    contents = []
+    for threads in ("1", "2", "3"):
+        folder = tmp_path / threads
+        folder.mkdir()
+        subprocess.run(
+            [sys.executable, "-c", program, str(folder)], check=True, env={**os.environ, "RAYON_NUM_THREADS": threads}
+        )
+        contents.append((folder / "vocabulary" / "tokenizer.json").read_bytes())
+    assert contents[0] == contents[1] == contents[2]
 
 
 @pytest.mark.parametrize(
