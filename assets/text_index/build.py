@@ -16,7 +16,7 @@ from assets.text_index.format import DESCRIPTION, FORMAT, POSITION, IndexPart, s
 from assets.text_index.plan import plan_parts, token_blocks
 from assets.text_index.settings import TextIndexSettings
 from assets.text_index.suffix_array import sort_suffixes
-from assets.text_index.token_text import TokenText, token_text, write_text
+from assets.text_index.token_text import TokenText, check_decoding, token_text, write_text
 from assets.vocabulary.tokenizer import open_vocabulary
 from training.shards import RemoteFolder, open_shards
 
@@ -69,14 +69,17 @@ def build_text_index(
         progress: Called every few seconds and at the end.
 
     Raises:
-        TextIndexError: If a document is too large to be sorted, or the shards hold what is not in the vocabulary.
+        TextIndexError: If a document is too large to be sorted, the shards hold what is not in the vocabulary, or its
+            tokens do not decode one by one.
         ShardError: If the shards cannot be read or are of another vocabulary.
         VocabularyError: If the vocabulary cannot be opened.
         CleanTextError: If a process died twice over a part, most likely for lack of memory.
     """
     vocabulary = open_vocabulary(vocabulary_folder)
     shards = open_shards(shards_folder, vocabulary_hash=vocabulary.sha256)
-    planned = plan_parts(shards, token_text(vocabulary), part_bytes=settings.part_bytes)
+    decoding = token_text(vocabulary)
+    planned = plan_parts(shards, decoding, part_bytes=settings.part_bytes)
+    check_decoding(decoding, vocabulary, shards.train)
     total = sum(part.bytes for part in planned)
     report = at_most_every(SECONDS_BETWEEN, progress or (lambda done, total, documents: None))
     build = partial(_build_part, shards_folder=shards_folder, vocabulary_folder=str(vocabulary_folder), out=out)
@@ -107,11 +110,10 @@ def _build_part(part: IndexPart, *, shards_folder: Path | RemoteFolder, vocabula
     text = np.empty(part.bytes, dtype=np.uint8)
     documents = np.zeros(part.documents + 1, dtype=POSITION)
     size = closed = 0
+    begun = False
     for ids in token_blocks(split, part.first_token, part.tokens):
         decoding.check(ids, f"the token shards {shards_folder}")
-        size, closed = write_text(
-            *(ids, decoding.data, decoding.starts, decoding.end, decoding.stripped), text, documents, size, closed
-        )
+        size, closed, begun = write_text(ids, decoding, text, documents, size, closed, begun)
     text.tofile(out / part.text_name)
     documents.tofile(out / part.documents_name)
     suffixes = sort_suffixes(text)

@@ -77,12 +77,11 @@ def token_blocks(split: Split, start: int, length: int) -> Iterator[Ids]:
 def _documents(split: Split, text: TokenText, where: str) -> Iterator[tuple[Ids, Ids]]:
     """Bytes of the documents that end in each block, and the position in the split behind their last token."""
     done = open_bytes = 0
+    begun = False
     for ids in token_blocks(split, 0, split.token_count):
         text.check(ids, where)
         sizes, ends = np.empty_like(ids), np.empty_like(ids)
-        closed, open_bytes = document_sizes(
-            ids, text.data, text.starts, text.end, text.stripped, open_bytes, sizes, ends
-        )
+        closed, open_bytes, begun = document_sizes(ids, text, open_bytes, begun, sizes, ends)
         yield sizes[:closed], ends[:closed] + done
         done += ids.size
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,23 +12,22 @@ from assets.clean_text.kernels.compiled import compiled
 from assets.text_index.errors import TextIndexError
 from assets.text_index.format import END
 from assets.vocabulary.tokenizer import Vocabulary
-from training.shards import Ids
+from training.shards import Ids, Split
 
 Bytes = npt.NDArray[np.uint8]
 
 _SPACE = 0x20
 
 
-@dataclass(frozen=True)
-class TokenText:
+class TokenText(NamedTuple):
     """The bytes of every id of a vocabulary, as they stand behind another token.
 
     Attributes:
         data: The bytes of all ids, one after the other, uint8 [bytes].
         starts: Where those of each id begin, int64 [ids + 1].
         end: The end-of-document id; its byte is 0xFF.
-        stripped: Whether a space that would be the first byte of a document is left out: where words are joined by
-            spaces, or begin with one that is no text.
+        stripped: Whether a space with which the first token of a document begins is left out: where words are joined
+            by spaces, or begin with one that is no text.
     """
 
     data: Bytes
@@ -61,112 +59,109 @@ class TokenText:
 
 
 def token_text(vocabulary: Vocabulary) -> TokenText:
-    """The bytes of every id as they stand in a document's text."""
-    every, stripped = _token_bytes(vocabulary)
-    every[vocabulary.end_of_document] = bytes([END])
-    starts = np.zeros(len(every) + 1, dtype=np.int64)
-    np.cumsum([len(each) for each in every], out=starts[1:])
-    return TokenText(np.frombuffer(b"".join(every), np.uint8), starts, vocabulary.end_of_document, stripped)
+    """The bytes of every id as ``Vocabulary.decode_bytes`` writes them: those of special tokens are none."""
+    joined = vocabulary.tokenizer.decoder is None  # words
+    names = [(b" " if joined else b"") + name for name in vocabulary.token_bytes()]
+    for token in vocabulary.special_ids:
+        names[token] = b""
+    names[vocabulary.end_of_document] = bytes([END])
+    begun = next((token for token, name in enumerate(names) if name.startswith(b" ")), None)
+    stripped = joined or (begun is not None and vocabulary.decode_bytes([begun]) != names[begun])
+    starts = np.zeros(len(names) + 1, dtype=np.int64)
+    np.cumsum([len(name) for name in names], out=starts[1:])
+    return TokenText(np.frombuffer(b"".join(names), np.uint8), starts, vocabulary.end_of_document, stripped)
+
+
+def check_decoding(text: TokenText, vocabulary: Vocabulary, split: Split) -> None:
+    """See on a split's first document that what is put together from single tokens is what they decode to.
+
+    Raises:
+        TextIndexError: If not, as for vocabularies that write continued words as ``##ing``.
+    """
+    if split.document_count:
+        ids = split.document(0).ids[:-1].tolist()
+        if text.text(ids) != vocabulary.decode_bytes(ids):
+            raise TextIndexError(
+                "the text of this vocabulary's tokens is not that of each, one after the other, so it cannot be "
+                "indexed; encode the documents with another kind of vocabulary"
+            )
 
 
 @compiled
 def write_text(
     ids: Ids,
-    data: Bytes,
-    starts: Ids,
-    end: int,
-    stripped: bool,
+    tokens: TokenText,
     text: Bytes,
     documents: npt.NDArray[np.uint32],
     size: int,
     closed: int,
-) -> tuple[int, int]:
+    begun: bool,
+) -> tuple[int, int, bool]:
     """Write the bytes of ids behind those that are there.
 
     Args:
         ids: int64 [tokens].
-        data, starts, end, stripped: Of a ``TokenText``.
+        tokens: The bytes of every id.
         text: Where the bytes go, uint8 [bytes].
         documents: Where the ends of documents go, uint32 [documents + 1]; the first is 0.
         size: Bytes that are there.
-        closed: Documents that are there.
+        closed: Documents that are there, and whole.
+        begun: Whether a token with text of the next one is there.
 
     Returns:
-        ``size`` and ``closed`` after it.
+        ``size``, ``closed`` and ``begun`` after it.
     """
     for token in ids:
-        for place in range(_first_byte(token, data, starts, stripped and size == documents[closed]), starts[token + 1]):
-            text[size] = data[place]
+        for place in range(_first_byte(tokens, token, begun), tokens.starts[token + 1]):
+            text[size] = tokens.data[place]
             size += 1
-        if token == end:
+        begun |= tokens.starts[token] < tokens.starts[token + 1]
+        if token == tokens.end:
             closed += 1
             documents[closed] = size
-    return size, closed
+            begun = False
+    return size, closed, begun
 
 
 @compiled
 def document_sizes(
-    ids: Ids, data: Bytes, starts: Ids, end: int, stripped: bool, open_bytes: int, sizes: Ids, ends: Ids
-) -> tuple[int, int]:
+    ids: Ids,
+    tokens: TokenText,
+    open_bytes: int,
+    begun: bool,
+    sizes: Ids,
+    ends: Ids,
+) -> tuple[int, int, bool]:
     """The bytes of each document that ends within ids, its end-of-document id counted in.
 
     Args:
         ids: int64 [tokens].
-        data, starts, end, stripped: Of a ``TokenText``.
+        tokens: The bytes of every id.
         open_bytes: Of the document that is open, before these ids.
+        begun: Whether a token with text of it is before these ids.
         sizes: Where the sizes go, int64 [tokens].
         ends: Where the numbers of ids up to each end go, int64 [tokens].
 
     Returns:
-        How many documents end, and the bytes of the one that stays open.
+        How many documents end, and ``open_bytes`` and ``begun`` of the one that stays open.
     """
     closed = 0
     for place in range(ids.size):
         token = ids[place]
-        open_bytes += starts[token + 1] - _first_byte(token, data, starts, stripped and open_bytes == 0)
-        if token == end:
+        open_bytes += tokens.starts[token + 1] - _first_byte(tokens, token, begun)
+        begun |= tokens.starts[token] < tokens.starts[token + 1]
+        if token == tokens.end:
             sizes[closed] = open_bytes
             ends[closed] = place + 1
             closed += 1
             open_bytes = 0
-    return closed, open_bytes
+            begun = False
+    return closed, open_bytes, begun
 
 
 @compiled
-def _first_byte(token: int, data: Bytes, starts: Ids, strip: bool) -> int:
-    begin: int = starts[token]
-    if strip and begin < starts[token + 1] and data[begin] == _SPACE:
+def _first_byte(tokens: TokenText, token: int, begun: bool) -> int:
+    begin: int = tokens.starts[token]
+    if tokens.stripped and not begun and begin < tokens.starts[token + 1] and tokens.data[begin] == _SPACE:
         begin += 1
     return begin
-
-
-def _token_bytes(vocabulary: Vocabulary) -> tuple[list[bytes], bool]:
-    """The bytes of every id as ``Vocabulary.decode`` writes them, and whether a document's first space is left out.
-
-    Special tokens decode to nothing. Tokens without a decoder are words, which are joined by spaces.
-    """
-    decoder = (json.loads(vocabulary.tokenizer.to_str())["decoder"] or {}).get("type")
-    added = vocabulary.tokenizer.get_added_tokens_decoder()
-    every = []
-    for token in range(vocabulary.size):
-        name = vocabulary.tokenizer.id_to_token(token) or ""
-        if token in added:
-            every.append(b"" if added[token].special else name.encode())
-        elif decoder == "ByteLevel":
-            every.append(bytes(_BYTE_OF[letter] for letter in name))
-        else:
-            every.append((" " + name if decoder is None else name).encode())
-    return every, decoder is None
-
-
-def _byte_letters() -> dict[str, int]:
-    """The letters that stand for bytes in byte-level vocabularies (Radford et al. 2019, their ``encoder.py``).
-
-    Printable characters of Latin-1 stand for themselves, the other bytes in their order for what follows U+0100.
-    """
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = sorted({*range(0x100)} - {*printable})
-    return {chr(byte): byte for byte in printable} | {chr(0x100 + number): byte for number, byte in enumerate(others)}
-
-
-_BYTE_OF = _byte_letters()

@@ -23,6 +23,7 @@ from training.settings import SettingsError
 from training.shards import RemoteFolder, ShardError, ShardWriter, SplitName, open_shards
 
 TEXTS = [*ENGLISH, *CHINESE, *OTHERS]
+VOCABULARIES = ["byte_bpe", "unigram", "character", "byte", "word", "spaces_before_words"]
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -38,7 +39,7 @@ def test_suffixes_are_sorted_as_bytes(text: str, ends: int) -> None:
     assert sort_suffixes(np.frombuffer(bytearray(data), np.uint8)).tolist() == expected
 
 
-@pytest.mark.parametrize("vocabulary", ["byte_bpe", "character", "word"])
+@pytest.mark.parametrize("vocabulary", VOCABULARIES)
 @pytest.mark.parametrize("part_bytes", [1, 150, 1 << 20])
 def test_the_parts_hold_every_decoded_document_once_and_in_order(
     tmp_path: Path, vocabulary: str, part_bytes: int, request: pytest.FixtureRequest
@@ -118,6 +119,13 @@ def test_another_vocabulary_is_refused(tmp_path: Path, byte_bpe: Path, word: Pat
     (tmp_path / "index").mkdir()
     with pytest.raises(ShardError, match="was encoded with vocabulary"):
         build_text_index(tmp_path / "shards", word, settings=TextIndexSettings(), out=tmp_path / "index")
+
+
+def test_tokens_that_do_not_decode_one_by_one_are_refused(tmp_path: Path, pieces_of_words: Path) -> None:
+    write_shards(tmp_path / "shards", ENGLISH, pieces_of_words)
+    (tmp_path / "index").mkdir()
+    with pytest.raises(TextIndexError, match="cannot be indexed"):
+        build_text_index(tmp_path / "shards", pieces_of_words, settings=TextIndexSettings(), out=tmp_path / "index")
 
 
 def test_damaged_shards_are_an_error(tmp_path: Path, byte_bpe: Path) -> None:

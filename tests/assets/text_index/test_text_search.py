@@ -51,6 +51,7 @@ def check_tokens(
     assert unfinished < byte_end <= end
 
 
+VOCABULARIES = ["byte_bpe", "unigram", "character", "byte", "word", "spaces_before_words"]
 ALPHABETS = ["ab", "a 天", "é😀,\n"]
 
 
@@ -75,11 +76,11 @@ def test_what_is_found_is_what_plain_searching_finds(
     check_search(index_texts(folder, texts, byte_bpe, part_bytes=part_bytes, shard_tokens=shard_tokens), phrase)
 
 
-@pytest.mark.parametrize("vocabulary", ["byte_bpe", "character", "word"])
+@pytest.mark.parametrize("vocabulary", VOCABULARIES)
 def test_every_vocabulary(tmp_path: Path, vocabulary: str, request: pytest.FixtureRequest) -> None:
     indexed = index_texts(tmp_path, [*ENGLISH, *CHINESE, *OTHERS], request.getfixturevalue(vocabulary), part_bytes=300)
     for phrase in ("keeper", "the ", "s", "每天傍晚", "，", "数", "\n", "412", "counts the ships"):
-        assert list(found_plainly(indexed, phrase)) or vocabulary == "word"
+        assert list(found_plainly(indexed, phrase)) or vocabulary in ("word", "spaces_before_words")
         check_search(indexed, phrase)
 
 
