@@ -16,6 +16,7 @@ from rich.console import Console
 from pipelines.export_command import export
 from pipelines.ledger_command import ledger, what_if
 from pipelines.quality_command import train_perplexity, train_quality
+from pipelines.trace_command import batch, trace
 from training.settings import SettingsError
 
 app = typer.Typer(
@@ -142,6 +143,8 @@ def mlflow(
     os.execv(command[0], command)
 
 
+app.command(name="trace")(_explained(trace))
+app.command(name="batch")(_explained(batch))
 app.command(name="ledger")(_explained(ledger))
 app.command(name="what-if")(_explained(what_if))
 app.command(name="export-text")(_explained(export))

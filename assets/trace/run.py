@@ -1,0 +1,104 @@
+"""A model with its record, shards and sample order: all that a trace is computed from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from assets.home import home_folder, outputs_folder
+from assets.trace.errors import TraceError
+from assets.vocabulary.tokenizer import Vocabulary, open_vocabulary
+from training.loader import SampleReader
+from training.preflight import open_data
+from training.run_settings import DataSource, RunSettings
+from training.samples import PACKING, RUN, earlier_runs, finished_run, first_step, shards_hash, training_samples
+from training.settings import SettingsError
+from training.shards import DESCRIPTION, ShardError, Shards, is_remote
+
+REPORT = "report.json"
+
+
+@dataclass(frozen=True)
+class TracedRun:
+    """What a model was trained by.
+
+    Attributes:
+        settings: Of the run that made the model.
+        sources: Its token shards.
+        reader: Reads its samples.
+        vocabulary: Its vocabulary.
+        steps_before: Steps of the runs that it continues, which count from 0.
+        steps: Steps in all, with those before.
+        ranks: Processes of the run.
+    """
+
+    settings: RunSettings
+    sources: list[Shards]
+    reader: SampleReader
+    vocabulary: Vocabulary
+    steps_before: int
+    steps: int
+    ranks: int
+
+    @property
+    def samples(self) -> int:
+        """Samples that the model has seen."""
+        return self.reader.order.step(self.steps).first
+
+    def source(self, dump: str) -> int:
+        """Number of a source.
+
+        Raises:
+            TraceError: If the model was not trained on it.
+        """
+        names = [shards.dump for shards in self.sources]
+        if dump not in names:
+            raise TraceError(f"the model was not trained on '{dump}', but on {', '.join(names)}")
+        return names.index(dump)
+
+
+def open_run(model: Path) -> TracedRun:
+    """Open everything that a model's record names.
+
+    Args:
+        model: Folder of a model, with ``run.json``, ``report.json`` and ``tokenizer.json``.
+
+    Raises:
+        TraceError: If the record is missing, or the shards it names are gone or were changed.
+    """
+    try:
+        settings = finished_run(model)
+        report = json.loads((model / REPORT).read_text(encoding="utf-8"))
+        data = [_where_it_is(source) for source in settings.data]
+        found = settings.model_copy(update={"data": data, "vocabulary": str(model)})
+        training, sources = open_data(found)
+        earlier = earlier_runs(settings)
+        reader = training_samples(
+            training,
+            sources,
+            [source.weight for source in settings.data],
+            vocabulary=model,
+            plans=home_folder() / PACKING,
+            earlier=earlier,
+        )
+    except (SettingsError, ShardError) as error:
+        raise TraceError(f"{model} cannot be traced: {error}") from error
+    except (OSError, ValueError) as error:
+        raise TraceError(f"{model} cannot be traced, since {RUN} or {REPORT} is missing or damaged: {error}") from error
+    before = first_step(earlier)
+    return TracedRun(found, sources, reader, open_vocabulary(model), before, before + report["steps"], report["ranks"])
+
+
+def _where_it_is(source: DataSource) -> DataSource:
+    """The shards where they were, or the same ones elsewhere in this home."""
+    if is_remote(source.folder):
+        return source
+    places = [Path(source.folder), *sorted(outputs_folder("token_shards", source.dump).glob("[!.]*"))]
+    for place in places:
+        if (place / DESCRIPTION).is_file() and shards_hash(place) == source.sha256:
+            return source.model_copy(update={"folder": str(place)})
+    raise TraceError(
+        f"the token shards of '{source.dump}' that the model was trained on are neither in {source.folder} nor below "
+        f"{outputs_folder('token_shards', source.dump)}; bring them back, or run token_shards as it was run then"
+    )
