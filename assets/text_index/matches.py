@@ -50,7 +50,7 @@ def longest_matches(
     lengths = np.zeros(begins.size, dtype=np.int64)
     for index in indexes:
         for part in index.parts:
-            opened = index.open(part)
+            opened = index.open(part, many=True)
             if part.split in splits and not longest_prefixes(opened.text, opened.suffixes, phrase, begins, lengths):
                 raise index.damaged(part.suffixes_name)
     ends = np.searchsorted(begins, begins + lengths)

@@ -54,13 +54,17 @@ class TextIndex:
     shards: Shards
     tokens: TokenText = field(repr=False)
 
-    def open(self, part: IndexPart) -> OpenPart:
+    def open(self, part: IndexPart, *, many: bool = False) -> OpenPart:
         """The text of a part and its sorted suffixes.
+
+        Args:
+            part: One of ``parts``.
+            many: Whether many searches follow one another, so that nearly all pages will be asked for.
 
         Raises:
             TextIndexError: Naming the file that is missing or has another size.
         """
-        return _open_part(self, part)
+        return _open_part(self, part, many)
 
     def documents(self, part: IndexPart) -> Positions:
         """Where each document begins in the text of a part, and its size; uint32 [documents + 1].
@@ -123,29 +127,29 @@ def _check_size(path: Path, size: int) -> None:
 
 
 @lru_cache(maxsize=_OPEN_PARTS)
-def _open_part(index: TextIndex, part: IndexPart) -> OpenPart:
+def _open_part(index: TextIndex, part: IndexPart, many: bool) -> OpenPart:
     return OpenPart(
-        _mapped(index.folder / part.text_name, np.dtype(np.uint8), part.bytes),
-        _mapped(index.folder / part.suffixes_name, POSITION, part.suffixes),
+        _mapped(index.folder / part.text_name, np.dtype(np.uint8), part.bytes, read_on=many),
+        _mapped(index.folder / part.suffixes_name, POSITION, part.suffixes, read_on=many),
     )
 
 
 @lru_cache(maxsize=_OPEN_DOCUMENTS)
 def _open_documents(index: TextIndex, part: IndexPart) -> Positions:
-    documents = _mapped(index.folder / part.documents_name, POSITION, part.documents + 1)
+    documents = _mapped(index.folder / part.documents_name, POSITION, part.documents + 1, read_on=True)
     if documents[0] != 0 or documents[-1] != part.bytes or (documents[1:] <= documents[:-1]).any():
         raise index.damaged(part.documents_name)
     return documents
 
 
-def _mapped(path: Path, dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
+def _mapped(path: Path, dtype: np.dtype[Any], count: int, *, read_on: bool) -> npt.NDArray[Any]:
     _check_size(path, count * dtype.itemsize)
     if not count:
         return np.empty(0, dtype)
     try:
         with path.open("rb") as file:
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        if hasattr(mmap, "MADV_RANDOM"):
+        if not read_on and hasattr(mmap, "MADV_RANDOM"):
             # A binary search jumps: what the system would read on behind each place, nobody asked for.
             content.madvise(mmap.MADV_RANDOM)
         return np.frombuffer(content, dtype)
