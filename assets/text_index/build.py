@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -82,15 +81,19 @@ def build_text_index(
     check_decoding(decoding, vocabulary, shards.train)
     total = sum(part.bytes for part in planned)
     report = at_most_every(SECONDS_BETWEEN, progress or (lambda done, total, documents: None))
-    build = partial(_build_part, shards_folder=shards_folder, vocabulary_folder=str(vocabulary_folder), out=out)
+    opened = (str(vocabulary_folder), vocabulary.sha256)
+    build = partial(_build_part, shards_folder=shards_folder, vocabulary=opened, out=out)
     workers = max(1, min(settings.workers or available_cores(), len(planned)))
     if total < _INLINE_BYTES and not settings.workers:
         workers = 1
     report(0, total, 0)
     parts: list[IndexPart] = []
+    done = documents = 0
     for part in map_in_order(build, planned, workers=workers, ahead=len(planned), name=_name):
         parts.append(part)
-        report(sum(part.bytes for part in parts), total, sum(part.documents for part in parts))
+        done += part.bytes
+        documents += part.documents
+        report(done, total, documents)
     description = {
         "format": FORMAT,
         "dump": shards.dump,
@@ -103,9 +106,11 @@ def build_text_index(
     return TextIndexReport(tuple(parts))
 
 
-def _build_part(part: IndexPart, *, shards_folder: Path | RemoteFolder, vocabulary_folder: str, out: Path) -> IndexPart:
+def _build_part(
+    part: IndexPart, *, shards_folder: Path | RemoteFolder, vocabulary: tuple[str, str], out: Path
+) -> IndexPart:
     """Write the files of a part; the part with its number of suffixes."""
-    decoding = _token_text(vocabulary_folder)
+    decoding = _token_text(*vocabulary)
     split = open_shards(shards_folder).split(part.split)
     text = np.empty(part.bytes, dtype=np.uint8)
     documents = np.zeros(part.documents + 1, dtype=POSITION)
@@ -125,4 +130,7 @@ def _name(part: IndexPart) -> str:
     return f"part {part.number} of {part.bytes} bytes"
 
 
-_token_text: Callable[[str], TokenText] = lru_cache(maxsize=1)(lambda folder: token_text(open_vocabulary(Path(folder))))
+@lru_cache(maxsize=1)
+def _token_text(folder: str, sha256: str) -> TokenText:
+    """That of a folder's vocabulary, opened once in a process; another hash is another vocabulary."""
+    return token_text(open_vocabulary(Path(folder)))
