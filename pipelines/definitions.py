@@ -9,7 +9,7 @@ from assets.language_model.asset import evaluation, language_model, model_versio
 from assets.raw_text.asset import raw_text
 from assets.text_index.asset import text_index
 from assets.token_shards.asset import token_shards
-from assets.vocabulary.asset import vocabulary
+from assets.vocabulary.asset import vocabulary, vocabulary_report
 from pipelines.jobs import raw_to_model, text_stages
 from pipelines.schedules import weekly_retraining
 from pipelines.sensors import catalogue_changes
@@ -22,6 +22,7 @@ defs = dg.Definitions(
             duplicates,
             clean_text,
             vocabulary,
+            vocabulary_report,
             token_shards,
             text_index,
             language_model,

@@ -12,7 +12,15 @@ ALL_DUMPS = {
     "dagster/asset_partition_range_end": _keys[-1],
 }
 
-TEXT_STAGES = ["raw_text", "filtered_text", "duplicates", "clean_text", "vocabulary", "token_shards"]
+TEXT_STAGES = [
+    "raw_text",
+    "filtered_text",
+    "duplicates",
+    "clean_text",
+    "vocabulary",
+    "vocabulary_report",
+    "token_shards",
+]
 
 raw_to_model = dg.define_asset_job(
     "raw_to_model",

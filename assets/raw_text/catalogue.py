@@ -227,12 +227,33 @@ class Source(Settings):
         return self.model_dump(mode="json", exclude={"uri", "sha256", "weight"})
 
 
+class NamedTokenizer(Settings):
+    """Somebody else's vocabulary, with which the report of ours compares it."""
+
+    name: str = Field(min_length=1, description="What the report calls it.")
+    uri: str = Field(min_length=1, description="A path or URI as of a source; also of an archive that holds it.")
+    sha256: str | None = Field(None, description="Of the file or archive; a package needs it.")
+    file: str = Field(
+        min_length=1,
+        description="Its name, or its path in the archive: a tokenizer.json, .model, .tiktoken, or encoder.json with "
+        "vocab.bpe beside it.",
+    )
+    pattern: Literal["gpt2", "gpt4", "llama3", "qwen"] = Field("gpt4", description=".tiktoken: how it cuts text.")
+
+
 @dataclass(frozen=True)
 class Catalogue:
-    """The sources in the file's order, and the folder that relative paths in them start from."""
+    """The sources in the file's order, and the folder that relative paths in them start from.
+
+    Attributes:
+        sources: The sources.
+        folder: Of the catalogue.
+        tokenizers: Vocabularies to compare ours with.
+    """
 
     sources: tuple[Source, ...]
     folder: Path
+    tokenizers: tuple[NamedTokenizer, ...] = ()
 
     def __getitem__(self, name: str) -> Source:
         """The source of that name.
@@ -261,6 +282,9 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_KEYS = ("sources", "tokenizers")
+
+
 def load_catalogue(path: Path) -> Catalogue:
     """Read and check a catalogue.
 
@@ -278,10 +302,11 @@ def load_catalogue(path: Path) -> Catalogue:
     if not isinstance(content, Mapping) or not isinstance(content.get("sources"), list) or not content["sources"]:
         raise CatalogueError(f"{path}: write a list under the key 'sources', with an entry for each source")
     for key in content:
-        if key != "sources":
-            raise CatalogueError(f"{path}: unknown key '{key}', {nearest(str(key), ['sources'])}")
+        if key not in _KEYS:
+            raise CatalogueError(f"{path}: unknown key '{key}', {nearest(str(key), list(_KEYS))}")
     sources: list[Source] = []
     mistakes: list[str] = []
+    tokenizers = _tokenizers(content.get("tokenizers") or [], path, mistakes)
     for number, entry in enumerate(content["sources"], start=1):
         try:
             sources.append(_parse_entry(entry, number, path))
@@ -296,7 +321,21 @@ def load_catalogue(path: Path) -> Catalogue:
         seen[folded] = source.name
     if mistakes:
         raise CatalogueError("\n".join(mistakes))
-    return Catalogue(tuple(sources), path.absolute().parent)
+    return Catalogue(tuple(sources), path.absolute().parent, tokenizers)
+
+
+def _tokenizers(entries: Any, path: Path, mistakes: list[str]) -> tuple[NamedTokenizer, ...]:
+    if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
+        raise CatalogueError(f"{path}: 'tokenizers' is a list of entries with 'name', 'uri' and 'file'")
+    found = []
+    for number, entry in enumerate(entries, start=1):
+        try:
+            found.append(NamedTokenizer.parse(entry, origin=f"{path}, tokenizer {number}"))
+        except SettingsError as error:
+            mistakes.append(str(error))
+    names = [tokenizer.name for tokenizer in found]
+    mistakes += [f"{path}: two tokenizers are named '{name}'" for name in sorted(set(names)) if names.count(name) > 1]
+    return tuple(found)
 
 
 def _parse_entry(entry: Any, number: int, path: Path) -> Source:

@@ -1,4 +1,4 @@
-"""The asset that trains the vocabulary on all dumps."""
+"""The assets that train the vocabulary on all dumps, and report on it."""
 
 import hashlib
 from pathlib import Path
@@ -7,18 +7,21 @@ import dagster as dg
 import pyarrow.parquet as pq
 
 from assets.clean_text.errors import CleanTextError
-from assets.home import catalogue_path, outputs_folder
+from assets.home import catalogue_path, downloads_folder, outputs_folder
 from assets.launchpad import launchpad_schema
 from assets.lineage import artifact_metadata, upstream
 from assets.partitions import dumps
 from assets.raw_text.catalogue import load_catalogue
 from assets.vocabulary.errors import VocabularyError
 from assets.vocabulary.imports.importing import read_import
-from assets.vocabulary.settings import VocabularySettings
+from assets.vocabulary.peers import open_peers
+from assets.vocabulary.report import REPORT, write_report
+from assets.vocabulary.settings import VocabularyReportSettings, VocabularySettings
 from assets.vocabulary.training import train_vocabulary
 from training.artifact import build_artifact
 
 CODE_VERSION = "2"
+REPORT_VERSION = "1"
 
 
 @dg.asset(
@@ -57,7 +60,61 @@ def vocabulary(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
     except (VocabularyError, CleanTextError) as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     context.log.info(f"{'unchanged, reused' if artifact.reused else 'written to'} {artifact.folder}")
-    return dg.MaterializeResult(metadata=artifact_metadata(artifact) | {"fertility": _fertility_table(artifact.folder)})
+    return dg.MaterializeResult(metadata=artifact_metadata(artifact))
+
+
+@dg.asset(
+    deps=["clean_text", "vocabulary"],
+    group_name="vocabulary",
+    kinds={"html"},
+    code_version=REPORT_VERSION,
+    config_schema=launchpad_schema(VocabularyReportSettings),
+    description="How the vocabulary cuts each source, beside the vocabularies that the catalogue names, and what its "
+    "entries are: a page, and a table.",
+)
+def vocabulary_report(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    """Measure the vocabulary on a sample of every dump."""
+    settings = VocabularyReportSettings.parse(context.op_config, origin="vocabulary_report")
+    catalogue = load_catalogue(catalogue_path())
+    entries = upstream(context, "vocabulary")
+    clean = {dump: upstream(context, "clean_text", dump) for dump in dumps.get_partition_keys()}
+
+    def produce(folder: Path) -> dict[str, int]:
+        peers = open_peers(catalogue.tokenizers, folder=catalogue.folder, downloads=downloads_folder())
+        folders = {dump: artifact.folder for dump, artifact in clean.items()}
+        details = write_report(
+            entries.folder,
+            folders,
+            settings=VocabularySettings.model_validate(entries.manifest.settings),
+            sample_bytes=settings.sample_bytes,
+            peers=peers,
+            out=folder,
+        )
+        return {"unused": details.entries.unused, "under_trained": details.entries.under_trained}
+
+    try:
+        artifact = build_artifact(
+            outputs_folder("vocabulary_report"),
+            kind="vocabulary_report",
+            inputs={
+                "vocabulary": entries.manifest.digest,
+                "clean_text": [[dump, artifact.manifest.digest] for dump, artifact in clean.items()],
+                "peers": [tokenizer.model_dump(mode="json") for tokenizer in catalogue.tokenizers],
+            },
+            settings=settings.model_dump(mode="json"),
+            code_version=REPORT_VERSION,
+            produce=produce,
+        )
+    except (VocabularyError, CleanTextError) as error:
+        raise dg.Failure(str(error), allow_retries=False) from error
+    context.log.info(f"{'unchanged, reused' if artifact.reused else 'written to'} {artifact.folder}")
+    return dg.MaterializeResult(
+        metadata=artifact_metadata(artifact)
+        | {
+            "fertility": _fertility_table(artifact.folder),
+            "report": dg.MetadataValue.url((artifact.folder / REPORT).as_uri()),
+        }
+    )
 
 
 def _content_hash(uri: str) -> str:

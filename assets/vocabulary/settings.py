@@ -73,3 +73,9 @@ class VocabularySettings(Settings):
         if self.chat_template == CHATML and self.kind != "imported" and missing:
             raise ValueError(f"'chat_template' = chatml needs {' and '.join(missing)} among 'special_tokens'")
         return self
+
+
+class VocabularyReportSettings(Settings):
+    """On how much text a vocabulary is measured."""
+
+    sample_bytes: int = Field(1 << 20, ge=1, description="Most text of each dump, in bytes.")

@@ -1,7 +1,6 @@
-"""Trains a vocabulary on a deterministic sample of clean text, and measures how it cuts each source.
+"""Trains a vocabulary on a deterministic sample of clean text.
 
-Written to the output folder: ``tokenizer.json`` and ``tokenizer_config.json``, which tokenizers and transformers open,
-and ``fertility.parquet`` (``assets.vocabulary.fertility``).
+Written to the output folder: ``tokenizer.json`` and ``tokenizer_config.json``, which tokenizers and transformers open.
 """
 
 from __future__ import annotations
@@ -12,15 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assets.vocabulary.errors import VocabularyError
-from assets.vocabulary.fertility import FertilityRow, measure_fertility, write_fertility
 from assets.vocabulary.imports import import_vocabulary
 from assets.vocabulary.kinds import byte_tokenizer, finished, smallest_size, untrained
-from assets.vocabulary.sampling import DumpSize, measure, sample
+from assets.vocabulary.sampling import measure, sample
 from assets.vocabulary.settings import VocabularySettings
-from assets.vocabulary.tokenizer import open_vocabulary, write_vocabulary
+from assets.vocabulary.tokenizer import write_vocabulary
 from assets.vocabulary.unigram import train_unigram
-
-FERTILITY_BYTES = 2 << 20
 
 
 @dataclass(frozen=True)
@@ -30,19 +26,17 @@ class VocabularyReport:
     Attributes:
         size: Entries.
         documents: Documents of the sample.
-        sample_bytes: UTF-8 bytes of the sample.
-        fertility: How it cuts each source.
+        sampled: UTF-8 bytes of the sample by dump.
     """
 
     size: int
     documents: int
-    sample_bytes: int
-    fertility: tuple[FertilityRow, ...]
+    sampled: dict[str, int]
 
     @property
     def counts(self) -> dict[str, int]:
         """The numbers for a manifest."""
-        return {"size": self.size, "documents": self.documents, "sample_bytes": self.sample_bytes}
+        return {"size": self.size, "documents": self.documents, "sample_bytes": sum(self.sampled.values())}
 
 
 def train_vocabulary(
@@ -66,13 +60,15 @@ def train_vocabulary(
         raise VocabularyError(f"'size' = {settings.size}: a vocabulary of kind {settings.kind} has at least {smallest}")
     sizes = {dump: measure(folder) for dump, folder in documents.items()}
     limits = {dump: int(settings.sample_bytes * weights[dump] / sum(weights.values())) for dump in documents}
-    taken = {"documents": 0, "bytes": 0}
+    taken = dict.fromkeys(sizes, 0)
+    taken_documents = 0
 
     def texts() -> Iterator[str]:
+        nonlocal taken_documents
         for dump, size in sizes.items():
             for document in sample(size, limits[dump]):
-                taken["documents"] += 1
-                taken["bytes"] += len(document.text.encode())
+                taken_documents += 1
+                taken[dump] += len(document.text.encode())
                 yield document.text
 
     if settings.kind == "imported":
@@ -85,28 +81,17 @@ def train_vocabulary(
     else:
         tokenizer, trainer = untrained(settings)
         tokenizer.train_from_iterator(texts(), trainer)
-    if not taken["documents"]:
+    if not taken_documents:
         raise VocabularyError(
             f"there is no text to train a vocabulary on in {', '.join(documents)}; the ledger of clean_text says why"
         )
     size = tokenizer.get_vocab_size()
     if settings.kind == "byte_bpe" and size < settings.size:
         raise VocabularyError(
-            f"'size' = {settings.size} is more than the text supports: its {taken['bytes']:,} bytes have {size} "
+            f"'size' = {settings.size} is more than the text supports: its {sum(taken.values()):,} bytes have {size} "
             f"entries with 'minimum_frequency' = {settings.minimum_frequency}; lower 'size' to {size} or add text"
         )
     if settings.kind != "imported":
         tokenizer = finished(tokenizer, settings)
     write_vocabulary(tokenizer, settings, out)
-    fertility = _fertility(sizes, limits, out)
-    write_fertility(fertility, out / "fertility.parquet")
-    return VocabularyReport(tokenizer.get_vocab_size(), taken["documents"], taken["bytes"], tuple(fertility))
-
-
-def _fertility(sizes: Mapping[str, DumpSize], limits: Mapping[str, int], vocabulary: Path) -> list[FertilityRow]:
-    opened = open_vocabulary(vocabulary)
-    return [
-        row
-        for dump, size in sizes.items()
-        for row in measure_fertility(opened, sample(size, min(limits[dump], FERTILITY_BYTES)), dump=dump)
-    ]
+    return VocabularyReport(tokenizer.get_vocab_size(), taken_documents, dict(taken))

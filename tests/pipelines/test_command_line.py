@@ -32,7 +32,7 @@ def output_of(*arguments: str, code: int = 0) -> str:
 def test_presets_have_the_size_that_they_are_named_for(preset: str, least: float, most: float) -> None:
     training, processes = preset_training(preset)
     assert least < parameter_count(training.model) < most
-    assert training.gradient_accumulation(processes) >= 1
+    assert training.gradient_accumulation(training.batch, processes) >= 1
 
 
 def test_plan_shows_memory_by_stage_and_time_by_accelerator() -> None:

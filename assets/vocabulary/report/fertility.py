@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 
 from assets.clean_text.words import words
 from assets.vocabulary.sampling import SampledDocument
-from assets.vocabulary.tokenizer import Vocabulary
 
 _FIELDS: list[pa.Field[Any]] = [
+    pa.field("tokenizer", pa.string(), nullable=False),
     pa.field("dump", pa.string(), nullable=False),
     pa.field("source", pa.string()),
     pa.field("language", pa.string()),
@@ -29,7 +29,9 @@ _FIELDS: list[pa.Field[Any]] = [
     pa.field("tokens_per_word", pa.float64()),
 ]
 FERTILITY: pa.Schema = pa.schema(_FIELDS)
-"""Schema of ``fertility.parquet``: a row for each source and language of each dump."""
+"""Schema of ``fertility.parquet``: a row for each tokenizer, and source and language of each dump."""
+OURS = "this"
+"""The tokenizer whose report it is."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class FertilityRow:
     """Text of one dump, source and language, and what it encodes to.
 
     Attributes:
+        tokenizer: ``OURS``, or the name of another.
         dump: Name of the dump.
         source: Source of the documents.
         language: Language code of the documents.
@@ -47,6 +50,7 @@ class FertilityRow:
         tokens: Their tokens, without those that close documents.
     """
 
+    tokenizer: str
     dump: str
     source: str
     language: str
@@ -72,18 +76,40 @@ class FertilityRow:
         return self.tokens / self.words if self.words else None
 
 
-def measure_fertility(vocabulary: Vocabulary, documents: Iterable[SampledDocument], *, dump: str) -> list[FertilityRow]:
-    """Encode documents of one dump, one after the other, and count; a row for each source and language, sorted."""
+Encode = Callable[[Sequence[str]], "list[list[int]]"]
+"""From texts to their ids."""
+
+
+def measure_fertility(
+    encoders: Mapping[str, Encode], documents: Sequence[SampledDocument], *, dump: str
+) -> list[FertilityRow]:
+    """Encode documents of one dump and count.
+
+    Args:
+        encoders: By the tokenizer's name.
+        documents: Of the dump.
+        dump: Its name.
+
+    Returns:
+        A row for each tokenizer and each source and language, sorted by the last two.
+    """
     totals: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    tokens: defaultdict[tuple[str, str, str], int] = defaultdict(int)
     for text, source, language in documents:
         totals[source or "", language or ""].update(
             documents=1,
             bytes=len(text.encode()),
             characters=len(text),
             words=sum(any(map(str.isalnum, word)) for word in words(text, language=language or "")),
-            tokens=len(vocabulary.encode_batch([text])[0]),
         )
-    return [FertilityRow(dump, source, language, **total) for (source, language), total in sorted(totals.items())]
+    for name, encode in encoders.items():
+        for document, ids in zip(documents, encode([document.text for document in documents]), strict=True):
+            tokens[name, document.source or "", document.language or ""] += len(ids)
+    return [
+        FertilityRow(name, dump, source, language, **total, tokens=tokens[name, source, language])
+        for (source, language), total in sorted(totals.items())
+        for name in encoders
+    ]
 
 
 def write_fertility(rows: Sequence[FertilityRow], path: Path) -> None:
