@@ -16,6 +16,7 @@ from rich.console import Console
 from pipelines.export_command import export
 from pipelines.ledger_command import ledger, what_if
 from pipelines.quality_command import train_perplexity, train_quality
+from pipelines.tokens_command import export_tokens, import_tokens
 from pipelines.trace_command import batch, trace
 from training.settings import SettingsError
 
@@ -148,6 +149,8 @@ app.command(name="batch")(_explained(batch))
 app.command(name="ledger")(_explained(ledger))
 app.command(name="what-if")(_explained(what_if))
 app.command(name="export-text")(_explained(export))
+app.command(name="export-tokens")(_explained(export_tokens))
+app.command(name="import-tokens")(_explained(import_tokens))
 app.command(name="train-quality")(_explained(train_quality))
 app.command(name="train-perplexity")(_explained(train_perplexity))
 

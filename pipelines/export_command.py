@@ -34,10 +34,15 @@ def export(
 
 
 def newest_clean_text(names: Sequence[str]) -> dict[str, Artifact]:
-    """The newest ``clean_text`` of each of these dumps, in the catalogue's order; of all if none is named.
+    """The newest ``clean_text``, see ``newest_artifacts``."""
+    return newest_artifacts(ASSET, names)
+
+
+def newest_artifacts(asset: str, names: Sequence[str]) -> dict[str, Artifact]:
+    """The newest artifact of an asset for each of these dumps, in the catalogue's order; of all if none is named.
 
     Raises:
-        SettingsError: If a dump is not in the catalogue or has no clean text yet.
+        SettingsError: If a dump is not in the catalogue or the asset was not made of it yet.
         ArtifactError: If a folder is gone or incomplete.
     """
     import dagster as dg
@@ -55,12 +60,13 @@ def newest_clean_text(names: Sequence[str]) -> dict[str, Artifact]:
             if source.name not in wanted:
                 continue
             records = instance.fetch_materializations(
-                dg.AssetRecordsFilter(asset_key=dg.AssetKey(ASSET), asset_partitions=[source.name]), limit=1
+                dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[source.name]), limit=1
             ).records
             if not records or records[0].asset_materialization is None:
+                what = asset.replace("_", " ")
                 raise SettingsError(
-                    f"'{source.name}' has no clean text yet: run the job text_stages or raw_to_model, or name other "
-                    "dumps with --dump"
+                    f"'{source.name}' has no {what} yet: run the job text_stages or raw_to_model, or name other dumps "
+                    "with --dump"
                 )
             found[source.name] = open_artifact(Path(str(records[0].asset_materialization.metadata[FOLDER].value)))
     return found

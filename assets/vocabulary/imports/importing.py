@@ -79,7 +79,7 @@ def opened_import(uri: str, settings: VocabularySettings) -> tuple[Tokenizer, Id
 
 def _from_json(content: bytes, uri: str, settings: VocabularySettings) -> Tokenizer:
     definition: dict[str, Any] = json.loads(content)
-    if "model" not in definition:
+    if not isinstance(definition.get("model"), dict):  # GPT-2 has an entry of that name
         merges = read_import(f"{uri.rpartition('/')[0]}/vocab.bpe" if "/" in uri else "vocab.bpe")
         return from_encoder_json(definition, merges, settings)
     try:
