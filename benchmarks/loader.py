@@ -59,7 +59,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        shards = _shards(options.input, folder)
+        shards = token_shards(read_texts(options.input), folder)
         measures = _compare(shards, folder, options)
         measures += [_row("start_over_ten_terabytes", _start_seconds(folder / "sparse"), "s", None, 1.0, most=True)]
     for row in measures:
@@ -134,8 +134,9 @@ def _peer(python: Path, *arguments: Any) -> str:
     return done.stdout.strip().splitlines()[-1] if done.stdout.strip() else ""
 
 
-def _shards(path: Path | None, folder: Path) -> Shards:
-    texts = strings(single_array(read_texts(path)["text"]))
+def token_shards(documents: pa.Table, folder: Path) -> Shards:
+    """Shards of all texts, encoded by a vocabulary that is trained on some of them."""
+    texts = strings(single_array(documents["text"]))
     (folder / "documents").mkdir()
     (folder / "vocabulary").mkdir()
     _write_documents(texts[:2000], folder / "documents")

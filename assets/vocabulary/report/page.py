@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from html import escape
 from itertools import groupby
@@ -15,6 +16,8 @@ from assets.vocabulary.report.sizes import MODELS, cheapest
 if TYPE_CHECKING:
     from assets.vocabulary.report.report import VocabularyDetails
 
+# A byte that is no character: shown as a box where text is read, and as what it is in lists.
+_BYTE = re.compile(r"\\x[0-9a-f]{2}")
 _OWN = """
 .tokens { line-height: 1.9; overflow-wrap: anywhere; white-space: pre-wrap; margin: .3rem 0 1rem; }
 .tokens b { font-weight: 400; border-radius: .2rem; padding: .05rem 0; }
@@ -44,6 +47,7 @@ def report_page(details: VocabularyDetails) -> str:
         _fertility(details.fertility),
         _peer_note(details),
         f"<h2>The same text in tokens{_chinese('同一段文字的切分')}</h2>",
+        '<p class="soft">▯ is a byte of a character that the vocabulary cuts.</p>',
         *(_example(language, by_name) for language, by_name in details.examples.items()),
         f"<h2>Numbers{_chinese('数字')}</h2>",
         _numbers(details.numbers),
@@ -91,7 +95,7 @@ def _peer_note(details: VocabularyDetails) -> str:
 def _example(language: str, by_name: dict[str, tuple[str, ...]]) -> str:
     blocks = []
     for name, tokens in by_name.items():
-        shown = "".join(f"<b>{escape(token)}</b>" for token in tokens)
+        shown = "".join(f"<b>{escape(_BYTE.sub('▯', token))}</b>" for token in tokens)
         blocks.append(
             f'<p class="soft">{escape(language)}, {escape(name)}: {len(tokens)} tokens</p>'
             f'<div class="tokens" lang="{escape(language)}">{shown}</div>'
