@@ -78,10 +78,11 @@ def odd_texts(special: list[str]) -> list[str]:
     Args:
         special: Names of tokens, which are text like any other here.
     """
-    everything = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
-    assigned = everything[:0x3400] + everything[0x4E00:0x4F00] + everything[0x9F00:0xB000] + everything[0xF000:0x11000]
+    parts = ((0, 0x3400), (0x4E00, 0x4F00), (0x9F00, 0xB000), (0xF000, 0x11000))
+    assigned = "".join(chr(code) for start, end in parts for code in range(start, end))
+    beyond = "".join(map(chr, range(0x11000, 0x20000, 7)))
     spaces = [" ", "\t", "\n", "\r", "\r\n", "\u00a0", "\u3000", "\u2028", "\x0b", "\x85", "\x1c"]
-    texts = ["", " ", "a", "".join(assigned), " ".join(assigned), "".join(everything[0x10000:0x20000:7])]
+    texts = ["", " ", "a", assigned, " ".join(assigned), beyond]
     texts += [f"a{one}{two}b" for one in spaces for two in spaces]
     texts += [f"{one * count}{end}" for one in spaces for count in (47, 48, 49, 97) for end in ("", "x", "，", "5")]
     texts += [character * count for character in "aé我カ5-\U0001f600" for count in (2, 4, 5, 47, 48, 49, 300)]
