@@ -17,7 +17,7 @@ from assets.language_model.settings import EvaluationSettings, LanguageModelSett
 from assets.language_model.summary import SUMMARY, summarise
 from assets.language_model.tracked_training import open_tracked, train_tracked
 from assets.language_model.tracking import TrackingError, find_run, open_tracking
-from assets.language_model.training_run import TrainingRun, loss_curves, model_files
+from assets.language_model.training_run import TrainingRun, continued_identity, loss_curves, model_files
 from assets.language_model.verification import verify_export
 from assets.launchpad import launchpad_schema
 from assets.lineage import artifact_metadata, upstream
@@ -61,6 +61,11 @@ def language_model(context: dg.AssetExecutionContext) -> dg.MaterializeResult[No
         "settings": settings.training.model_dump(mode="json") | {"processes": settings.launch.processes},
         "code_version": CODE_VERSION,
     }
+    if settings.continue_from is not None:
+        try:
+            identity["inputs"]["continue_from"] = continued_identity(Path(settings.continue_from))
+        except SettingsError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
     fingerprint = artifact_fingerprint(**identity)
     run = TrainingRun(training_runs_folder() / fingerprint)
     difference: list[float] = []

@@ -15,6 +15,11 @@ class LanguageModelSettings(Settings):
 
     training: TrainingSettings = Field(default_factory=TrainingSettings, description="The training.")
     launch: LaunchSettings = Field(default_factory=LaunchSettings, description="How its processes are started.")
+    continue_from: str | None = Field(
+        None,
+        description="Folder of a finished training run: start from its model and go on in its sample order, so that "
+        "nothing of a pass comes again before the rest; sources may have been added since.",
+    )
     experiment: str = Field("corpusline", min_length=1, description="MLflow experiment of the run.")
 
 

@@ -83,6 +83,7 @@ def train_tracked(
         data={dump: artifact.folder for dump, artifact in shards.items()},
         weights=weights,
         vocabulary=vocabulary,
+        continue_from=None if settings.continue_from is None else Path(settings.continue_from),
     )
     check_run(configured, ranks=settings.launch.processes)
     tracked = open_tracked(context, settings, run, shards, fingerprint=fingerprint)

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.artifact import write_atomically
-from training.export import TOKENIZER_FILES
+from training.artifact import file_sha256, write_atomically
+from training.export import TOKENIZER_FILES, WEIGHTS
 from training.records import METRICS, TENSORBOARD, read_records
 from training.run_settings import DataSource, RunSettings, TrainingSettings
 from training.samples import RUN
+from training.settings import SettingsError
 
 # The names that training/train.py gives; importing it would import DeepSpeed into Dagster's process.
 REPORT, MODEL = "report.json", "model"
@@ -58,7 +59,13 @@ class TrainingRun:
         return read_records(self.folder / METRICS)
 
     def configure(
-        self, training: TrainingSettings, *, data: Mapping[str, Path], weights: Mapping[str, float], vocabulary: Path
+        self,
+        training: TrainingSettings,
+        *,
+        data: Mapping[str, Path],
+        weights: Mapping[str, float],
+        vocabulary: Path,
+        continue_from: Path | None = None,
     ) -> RunSettings:
         """Write the configuration file.
 
@@ -67,6 +74,7 @@ class TrainingRun:
             data: Token shards by dump.
             weights: Share of the samples by dump.
             vocabulary: Folder of the tokenizer.
+            continue_from: Folder of the run that this one continues.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = RunSettings(
@@ -74,6 +82,7 @@ class TrainingRun:
             data=[DataSource(folder=str(folder), weight=weights[dump]) for dump, folder in data.items()],
             vocabulary=str(vocabulary),
             output=str(self.folder),
+            continue_from=None if continue_from is None else str(continue_from.absolute()),
         )
         write_atomically(self.configuration, settings.model_dump_json(indent=1))
         return settings
@@ -83,6 +92,19 @@ class TrainingRun:
         shutil.copytree(self.folder / MODEL, folder, dirs_exist_ok=True)
         for name in (METRICS, *RECORDS):
             shutil.copyfile(self.folder / name, folder / name)
+
+
+def continued_identity(folder: Path) -> dict[str, str]:
+    """What a run that is continued is, for the identity of the one that continues it.
+
+    Raises:
+        SettingsError: If the folder holds no finished run.
+    """
+    weights = folder / MODEL / WEIGHTS
+    for path in (folder / RUN, weights):
+        if not path.is_file():
+            raise SettingsError(f"'continue_from': {folder} holds no finished training, there is no {path.name} in it")
+    return {"run": file_sha256(folder / RUN), "model": file_sha256(weights)}
 
 
 def loss_curves(records: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:

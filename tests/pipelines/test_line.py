@@ -13,6 +13,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from assets.language_model.registration import version_folder
 from assets.language_model.tracking import open_tracking
+from assets.trace.report import document_report, step_report, text_report
+from assets.trace.run import open_run
 
 TEXT = ["raw_text", "filtered_text", "clean_text", "token_shards"]
 DUMPS = ["tales", "reviews"]
@@ -34,7 +36,7 @@ def test_from_raw_files_to_a_registered_model_and_only_what_changed_again(run_jo
         assert result["success"], result["failures"]
         assert result["checks"] == {"rows_conserved": True, "copies_within_bounds": True}
     everything = {f"{asset}[{dump}]" for asset in TEXT for dump in DUMPS}
-    everything |= {"duplicates", "vocabulary", "language_model", "evaluation", "model_version"}
+    everything |= {"duplicates", "vocabulary", "vocabulary_report", "language_model", "evaluation", "model_version"}
     assert computed(first) == everything
     assert computed(again) == set()
     assert computed(retrained) == {"language_model", "evaluation", "model_version"}
@@ -44,6 +46,7 @@ def test_from_raw_files_to_a_registered_model_and_only_what_changed_again(run_jo
     assert first["made"]["clean_text[reviews]"]["dropped_exact_duplicate"] == 60
     assert first["made"]["clean_text[reviews]"]["kept"] == 60
     check_model_folder(Path(first["made"]["model_version"]["folder"]))
+    check_trace(Path(first["made"]["model_version"]["folder"]))
     check_tracking(first, retrained)
 
 
@@ -64,6 +67,21 @@ def check_model_folder(folder: Path) -> None:
     for language, baselines in summary["baselines"].items():
         assert set(baselines) == {"gzip", "xz", "bigram"}
         assert summary["languages"][language]["bits_per_byte"] > 0
+
+
+def check_trace(folder: Path) -> None:
+    """From a registered version to the documents of a step; from a phrase to a document, its steps and raw bytes."""
+    run = open_run(folder)
+    report = step_report(run, 5)
+    assert sum(seen.tokens for seen, _ in report.documents) == 4 * 32
+    assert {document.licence for _, document in report.documents} <= {"CC0-1.0", "CC0", "unknown"}
+    found = text_report(run, "这是我第", limit=3)
+    assert found.count > 20
+    place = found.places[0]
+    document = document_report(run, place.doc_id)
+    assert set(place.steps) <= {step.step for step in document.trace.steps}
+    assert document.raw is not None
+    assert document.document.text[:10] in document.raw.content
 
 
 def check_tracking(first: dict[str, Any], retrained: dict[str, Any]) -> None:
