@@ -45,6 +45,7 @@ def print_summary(summary: dict[str, Any], model: Path, *, name: str, version: s
         f"\nThe model: [bold]{escape(str(model))}[/bold]\n"
         f"  registered as version {version} of '{name}', opens with transformers' AutoModelForCausalLM\n"
         "Write more:         [bold]corpusline generate --model champion 'ROMEO.'[/bold]\n"
+        "Learned from:       [bold]corpusline trace champion --text 'my lord'[/bold]\n"
         "Dagster's page:     [bold]make dagster[/bold]   (http://127.0.0.1:3000)\n"
         "MLflow's page:      [bold]make mlflow[/bold]    (http://127.0.0.1:5000)",
         highlight=False,
