@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -15,6 +17,35 @@ from pipelines.summary import read_summary
 MOST_BITS_PER_BYTE = {"en": 2.5, "zh": 2.6}
 SECONDS_FIRST, SECONDS_UNCHANGED = 8 * 60, 40
 PROMPTS = {"en": "ROMEO.\n", "zh": "这本书"}
+
+
+PHRASES = ("my lord", "这本书")
+
+
+def check_trace() -> list[str]:
+    """From a phrase to documents, steps and the bytes that they were read from, as README.md shows it."""
+    failures = []
+    for phrase in PHRASES:
+        found = traced("--text", phrase)
+        places = [place for place in found["places"] if place["steps"]]
+        print(
+            f"trace --text {phrase!r}: {found['count']} times, seen by steps {[place['steps'] for place in places][:3]}"
+        )
+        if not places or any(phrase not in place["match"] for place in places):
+            failures.append(f"the trace finds no step that saw {phrase!r}")
+            continue
+        report = traced("--document", places[0]["doc_id"])
+        steps = {step["step"] for step in report["trace"]["steps"]}
+        if not set(places[0]["steps"]) <= steps or phrase not in report["raw"]["content"]:
+            failures.append(f"the trace of {places[0]['doc_id']} does not lead back to {phrase!r} and its steps")
+    return failures
+
+
+def traced(*choice: str) -> dict[str, Any]:
+    """What `corpusline trace champion` prints."""
+    command = [Path(sys.executable).with_name("corpusline"), "trace", "champion", *choice, "--json"]
+    result: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return result
 
 
 def main() -> None:
@@ -47,6 +78,7 @@ def main() -> None:
     print(f"corpusline generate: {spoken!r}")
     if not spoken.startswith(PROMPTS["zh"]):
         failures.append(f"corpusline generate wrote {spoken!r}")
+    failures += check_trace()
     # A noisy machine may be slow once; the promise is for a quiet one, so these two only warn.
     for what, seconds, limit in (
         ("the demo", arguments.seconds_first, SECONDS_FIRST),
