@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass
 
 from assets.trace.run import TracedRun
@@ -10,6 +11,8 @@ from training.fill_in_the_middle import SENTINEL
 from training.model import IGNORED
 from training.rows import PADDING
 
+_Decoder = codecs.getincrementaldecoder("utf-8")
+
 
 @dataclass(frozen=True)
 class SeenToken:
@@ -17,7 +20,7 @@ class SeenToken:
 
     Attributes:
         id: The token.
-        text: What it stands for; parts of a character are shown as U+FFFD.
+        text: What it adds to the text: of a character in several tokens the last one has it.
         learned: Whether it counts in the loss.
         kind: ``text``, ``end`` (of a document), ``sentinel`` or ``padding``.
         begins: Whether a document begins with it.
@@ -63,12 +66,13 @@ def step_sequences(run: TracedRun, step: int, *, rank: int | None = None) -> lis
         targets = batch.targets(run.reader.end_of_document)[0].tolist()
         row = batch.rows[0].tolist()
         _, positions = run.reader.positions(trace.number)
-        tokens = []
+        tokens: list[SeenToken] = []
+        characters = _Decoder("replace")
         for before, token, target, position in zip(row, row[1:], targets, positions.tolist(), strict=False):
-            text = names[token].decode("utf-8", "replace")
             kind = "padding" if position == PADDING else "sentinel" if position == SENTINEL else "text"
             if kind == "text" and token == run.reader.end_of_document:
                 kind = "end"
+            text = characters.decode(names[token], final=kind != "text")
             begins = kind != "padding" and before == run.reader.end_of_document
             tokens.append(SeenToken(token, text, target != IGNORED, kind, begins))
         sequences.append(SeenSequence(trace, row[0], tuple(tokens)))
