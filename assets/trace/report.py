@@ -21,6 +21,8 @@ from training.shards import SplitName
 
 SHORTEST_MATCH = 4
 """Characters of the shortest part of a text that is looked for where the whole does not occur."""
+# Places that are looked at for each that is shown.
+_LOOKED_AT = 4
 # Formats whose documents' places are bytes of the file.
 _BYTES = ("txt", "markdown", "html", "warc", "wikipedia", "jsonl", "csv")
 _MOST_RAW_BYTES = 1 << 20
@@ -150,7 +152,7 @@ def document_report(run: TracedRun, doc_id: str) -> DocumentReport:
 
 
 def text_report(run: TracedRun, text: str, *, limit: int, split: SplitName = "train") -> TextReport:
-    """Where a text occurs in the data that a model was trained on; else where the longest parts of it do.
+    """Where a text occurs in what a model was trained on, places that a step saw first; else where its longest parts do.
 
     Builds the text index of a dump that has none yet.
 
@@ -165,17 +167,21 @@ def text_report(run: TracedRun, text: str, *, limit: int, split: SplitName = "tr
     """
     indexes = [open_stored_index(shards, Path(run.settings.vocabulary)) for shards in run.sources]
     total = count(indexes, text, splits=[split]).occurrences
-    found = occurrences(indexes, text, limit=limit, splits=[split])
+    found = occurrences(indexes, text, limit=_LOOKED_AT * limit, splits=[split])
     matches: list[LongestMatch] = []
     if not total:
         every = longest_matches(indexes, text, minimum_characters=SHORTEST_MATCH, splits=[split])
         matches = sorted(every, key=lambda match: (-len(match.text), match.start))[:limit]
         found = [place for match in matches for place in occurrences(indexes, match.text, limit=1, splits=[split])]
     documents = documents_of(run, [(place.dump, place.doc_id) for place in found])
+    places = [_place(run, place, documents[place.dump, place.doc_id]) for place in found]
+    if total:
+        # Where the model learned it comes before where it only could have.
+        places = sorted(places, key=lambda place: not place.steps)[:limit]
     return TextReport(
         text,
         total,
-        tuple(_place(run, place, documents[place.dump, place.doc_id]) for place in found),
+        tuple(places),
         tuple(TextMatch(match.text, match.count.occurrences) for match in matches),
     )
 
