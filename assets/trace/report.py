@@ -152,7 +152,7 @@ def document_report(run: TracedRun, doc_id: str) -> DocumentReport:
 
 
 def text_report(run: TracedRun, text: str, *, limit: int, split: SplitName = "train") -> TextReport:
-    """Where a text occurs in what a model was trained on, places that a step saw first; else where its longest parts do.
+    """Where a text occurs in what a model was trained on, places that a step saw first; else where its parts do.
 
     Builds the text index of a dump that has none yet.
 
