@@ -376,6 +376,7 @@ def test_documents_by_the_beginning_of_their_id(tmp_path: Path) -> None:
 
 def test_ten_terabytes_are_opened_without_reading_them(tmp_path: Path) -> None:
     """Forty thousand sparse files of 256 MiB, of which one has an index; few are open at any time."""
+    before = len(list(Path("/proc/self/fd").iterdir()))
     write(tmp_path, [("train", [1, 2, 3])])
     description = json.loads((tmp_path / "shards.json").read_text())
     (entry,) = description["splits"]["train"]["files"]
@@ -393,7 +394,7 @@ def test_ten_terabytes_are_opened_without_reading_them(tmp_path: Path) -> None:
     out = np.ones((2000, 9), dtype=np.int32)
     train.read_windows(np.random.default_rng(0).integers(4, train.token_count - 9, 2000), 9, out)
     assert not out.any()
-    assert len(list(Path("/proc/self/fd").iterdir())) < 600
+    assert len(list(Path("/proc/self/fd").iterdir())) - before < 300
 
 
 def test_positions_outside(folder: Path) -> None:

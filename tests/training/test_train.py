@@ -299,6 +299,7 @@ def test_one_seed_one_training_and_another_seed_another(
     assert losses(tmp_path / "a") != losses(tmp_path / "c")
 
 
+@pytest.mark.slow
 def test_phases_change_mixture_batch_and_context(
     tmp_path: Path, configure: Callable[..., Path], launch: Launch
 ) -> None:
@@ -316,6 +317,7 @@ def test_phases_change_mixture_batch_and_context(
     assert report["epochs"]["up"] > report["epochs"]["down"] > 0
 
 
+@pytest.mark.slow
 def test_packed_documents_do_not_see_each_other(tmp_path: Path, configure: Callable[..., Path], launch: Launch) -> None:
     samples = {"packing": "best_fit", "document_mask": True}
     finish(launch(configure("packed", samples=samples), ranks=2))
