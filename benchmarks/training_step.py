@@ -18,24 +18,23 @@ from torch import Tensor, nn
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from pipelines.plan import preset_training
-from training.export import configuration
+from training.exports.decoder import DecoderForm
 from training.initialisation import initialise
-from training.model import LanguageModel, ModelSettings, training_flops_per_token
+from training.models import ModelSettings, build_model, training_flops_per_token
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def our_side(settings: ModelSettings) -> tuple[nn.Module, Loss]:
     """Our model and its loss."""
-    model = LanguageModel(settings)
+    model = build_model(settings)
     initialise(model, seed=0)
-    return model, lambda tokens, targets: model(tokens, targets)
+    return model, lambda tokens, targets: model(tokens, targets)[0]
 
 
 def their_side(settings: ModelSettings) -> tuple[nn.Module, Loss]:
     """Transformers' model of the same shape and its loss; transformers shifts the targets by itself."""
-    values = configuration(settings, end_of_document=0)
-    del values["dtype"]
+    values = DecoderForm().configuration(settings)
     model = Qwen3ForCausalLM(Qwen3Config(**values, use_cache=False, attn_implementation="sdpa"))
     return model, lambda tokens, targets: model(input_ids=tokens, labels=tokens).loss
 

@@ -8,7 +8,7 @@ from rich.table import Table
 from assets.language_model.settings import LanguageModelSettings
 from assets.vocabulary.settings import VocabularySettings
 from pipelines.presets import load_preset
-from training.model import parameter_count, training_flops_per_token
+from training.models import parameter_count, training_flops_per_token
 from training.plan import ACCELERATORS, STAGES, Accelerator, Memory, hours, memory, this_processor, total_flops
 from training.run_settings import TrainingSettings
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import deepspeed
 import torch
 from deepspeed.accelerator import get_accelerator
-from torch import nn
 
 from training.initialisation import copy_weights, initialise
-from training.model import LanguageModel
-from training.run_settings import OptimizerSettings, ParallelSettings, TrainingSettings
+from training.models import LanguageModel, build_model
+from training.optimizers import build_optimizer
+from training.run_settings import ParallelSettings, TrainingSettings
 
 
 def precision(settings: ParallelSettings) -> torch.dtype:
@@ -34,6 +35,9 @@ def deepspeed_configuration(settings: TrainingSettings, ranks: int, *, universal
         universal: Whether a checkpoint in DeepSpeed's universal form will be loaded.
     """
     zero: dict[str, Any] = {"stage": settings.parallel.zero_stage}
+    if settings.optimizer.name == "muon" and settings.parallel.zero_stage == 3:
+        # Muon needs whole gradients.
+        zero["reduce_scatter"] = False
     if settings.parallel.offload_optimizer and settings.parallel.zero_stage:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": get_accelerator().device_name() != "cpu"}
     return {
@@ -42,7 +46,7 @@ def deepspeed_configuration(settings: TrainingSettings, ranks: int, *, universal
         "gradient_clipping": settings.optimizer.gradient_clipping,
         "bf16": {"enabled": precision(settings.parallel) == torch.bfloat16},
         "zero_optimization": zero,
-        # AdamW is torch's own, which DeepSpeed accepts with ZeRO only when told so.
+        # The optimizers are torch's own and ours, which DeepSpeed accepts with ZeRO only when told so.
         "zero_allow_untested_optimizer": True,
         "zero_force_ds_cpu_optimizer": False,
         "checkpoint": {"load_universal": universal},
@@ -63,38 +67,25 @@ def build_engine(
     """
     configuration = deepspeed_configuration(settings, ranks, universal=universal)
     parallel = settings.parallel
-    if parallel.zero_stage == 3:
-        with deepspeed.zero.Init(config_dict_or_path=configuration, dtype=precision(parallel)):
-            model = LanguageModel(settings.model, activation_checkpointing=parallel.activation_checkpointing)
-    else:
-        model = LanguageModel(settings.model, activation_checkpointing=parallel.activation_checkpointing)
+    if not parallel.compile:
+        # Muon's own functions, too.
+        torch._dynamo.config.disable = True
+    sharded = (
+        deepspeed.zero.Init(config_dict_or_path=configuration, dtype=precision(parallel))
+        if parallel.zero_stage == 3
+        else nullcontext()
+    )
+    with sharded:
+        model = build_model(
+            settings.model, loss=settings.loss, activation_checkpointing=parallel.activation_checkpointing
+        )
     if initial is None:
         initialise(model, seed=settings.seed)
     else:
         copy_weights(initial, model)
-    engine, *_ = deepspeed.initialize(
-        model=model, optimizer=_optimizer(model, settings.optimizer, parallel), config=configuration
-    )
+    on_host = parallel.offload_optimizer and get_accelerator().device_name() != "cpu"
+    optimizer = build_optimizer(model, settings.model, settings.optimizer, on_host=on_host)
+    engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=configuration)
     if parallel.compile:
         engine.compile()
     return engine
-
-
-def _optimizer(model: nn.Module, settings: OptimizerSettings, parallel: ParallelSettings) -> torch.optim.Optimizer:
-    def is_matrix(parameter: nn.Parameter) -> bool:
-        return len(getattr(parameter, "ds_shape", parameter.shape)) >= 2
-
-    parameters = list(model.parameters())
-    groups = [
-        {"params": [p for p in parameters if is_matrix(p)], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if not is_matrix(p)], "weight_decay": 0.0},
-    ]
-    arguments: dict[str, Any] = {
-        "lr": settings.learning_rate,
-        "betas": (settings.beta1, settings.beta2),
-        "eps": settings.epsilon,
-    }
-    if parallel.offload_optimizer and get_accelerator().device_name() != "cpu":
-        optimizer: torch.optim.Optimizer = deepspeed.ops.adam.DeepSpeedCPUAdam(groups, adamw_mode=True, **arguments)
-        return optimizer
-    return torch.optim.AdamW(groups, fused=True, **arguments)

@@ -1,4 +1,4 @@
-"""A trained model as a folder that transformers opens as its own Qwen3, and back."""
+"""A trained model as a folder that transformers opens as one of its own, and back; see ``training.exports``."""
 
 from __future__ import annotations
 
@@ -13,72 +13,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from training.model import LanguageModel, ModelSettings
+from training.exports import FORMS, ExportError
+from training.models import LanguageModel, ModelSettings, build_model
 
 CONFIG = "config.json"
 GENERATION = "generation_config.json"
 WEIGHTS = "model.safetensors"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
-
-_WHOLE = {
-    "embedding.weight": "model.embed_tokens.weight",
-    "final_norm.weight": "model.norm.weight",
-    "head.weight": "lm_head.weight",
-}
-_IN_BLOCK = {
-    "attention_norm": "input_layernorm",
-    "attention.query": "self_attn.q_proj",
-    "attention.key": "self_attn.k_proj",
-    "attention.value": "self_attn.v_proj",
-    "attention.output": "self_attn.o_proj",
-    "attention.query_norm": "self_attn.q_norm",
-    "attention.key_norm": "self_attn.k_norm",
-    "feed_forward_norm": "post_attention_layernorm",
-    "feed_forward.gate": "mlp.gate_proj",
-    "feed_forward.up": "mlp.up_proj",
-    "feed_forward.down": "mlp.down_proj",
-}
-
-
-# What Qwen3 may have otherwise and our model always has so.
-_FIXED = {"hidden_act": "silu", "attention_bias": False, "attention_dropout": 0.0, "use_sliding_window": False}
-
-
-class ExportError(RuntimeError):
-    """A model folder is incomplete or not one of ours; the message names the file."""
-
-
-def exported_name(name: str) -> str:
-    """The name in transformers' Qwen3 of one of our parameters."""
-    if name in _WHOLE:
-        return _WHOLE[name]
-    _, layer, rest = name.split(".", 2)
-    return f"model.layers.{layer}.{_IN_BLOCK[rest.removesuffix('.weight')]}.weight"
-
-
-def configuration(settings: ModelSettings, *, end_of_document: int) -> dict[str, Any]:
-    """The config.json of transformers' Qwen3 for this shape."""
-    return {
-        "architectures": ["Qwen3ForCausalLM"],
-        "model_type": "qwen3",
-        "vocab_size": settings.vocabulary_size,
-        "hidden_size": settings.width,
-        "intermediate_size": settings.feed_forward_width,
-        "num_hidden_layers": settings.layers,
-        "num_attention_heads": settings.heads,
-        "num_key_value_heads": settings.key_value_heads,
-        "head_dim": settings.head_size,
-        "max_position_embeddings": settings.context,
-        "initializer_range": settings.initial_std,
-        "rms_norm_eps": settings.norm_epsilon,
-        "rope_parameters": {"rope_type": "default", "rope_theta": settings.rope_base},
-        "tie_word_embeddings": settings.tied_embedding,
-        "bos_token_id": end_of_document,
-        "eos_token_id": end_of_document,
-        "pad_token_id": end_of_document,
-        "dtype": "float32",
-        **_FIXED,
-    }
 
 
 def export_model(
@@ -94,21 +35,12 @@ def export_model(
         folder: Made if it is not there.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        exported_name(name): tensor.contiguous()
-        for name, tensor in weights.items()
-        if not (settings.tied_embedding and name == "head.weight")
-    }
+    form = next(form for form in FORMS if form.writes(settings))
+    tensors = {name: tensor.contiguous() for name, tensor in form.exported(weights, settings).items()}
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    generation = {
-        "bos_token_id": end_of_document,
-        "eos_token_id": end_of_document,
-        "pad_token_id": end_of_document,
-        "do_sample": True,
-        "temperature": 0.8,
-        "top_p": 0.95,
-    }
-    _write_json(folder / CONFIG, configuration(settings, end_of_document=end_of_document))
+    special = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), end_of_document)
+    generation = {**special, "do_sample": True, "temperature": 0.8, "top_p": 0.95}
+    _write_json(folder / CONFIG, {**form.configuration(settings), **special, "dtype": "float32"})
     _write_json(folder / GENERATION, generation)
     for name in TOKENIZER_FILES:
         if (vocabulary / name).is_file():
@@ -116,46 +48,37 @@ def export_model(
 
 
 def load_model(folder: Path) -> LanguageModel:
-    """The model of a folder that ``export_model`` wrote, in float32 on the CPU, in evaluation mode.
+    """The model of a folder, in float32 on the CPU, in evaluation mode: one of ours, or one of transformers.
 
     Raises:
         ExportError: If a file is missing, damaged, or of another architecture.
     """
     try:
         values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        if values["model_type"] != "qwen3":
-            raise ExportError(f"{folder / CONFIG}: model type {values['model_type']}, this program reads qwen3")
-        rotary = dict(values["rope_parameters"])
-        if rotary.get("rope_type", "default") != "default":
-            raise ExportError(f"{folder / CONFIG}: scaled rotary positions, which this program does not compute")
-        for key, known in _FIXED.items():
-            if values.get(key, known) != known:
-                raise ExportError(f"{folder / CONFIG}: {key} is {values[key]!r}; this program reads only {known!r}")
-        settings = ModelSettings(
-            vocabulary_size=values["vocab_size"],
-            width=values["hidden_size"],
-            feed_forward_width=values["intermediate_size"],
-            layers=values["num_hidden_layers"],
-            heads=values["num_attention_heads"],
-            key_value_heads=values["num_key_value_heads"],
-            head_width=values["head_dim"],
-            context=values["max_position_embeddings"],
-            initial_std=values["initializer_range"],
-            norm_epsilon=values["rms_norm_eps"],
-            rope_base=rotary["rope_theta"],
-            tied_embedding=values["tie_word_embeddings"],
-        )
-        tensors = load_file(folder / WEIGHTS)
-        model = LanguageModel(settings)
-        names = {name: exported_name(name) for name in model.state_dict()}
-        if settings.tied_embedding:
-            names["head.weight"] = names["embedding.weight"]
-        model.load_state_dict({name: tensors[exported] for name, exported in names.items()})
+        form = next((form for form in FORMS if values["model_type"] in form.model_types), None)
+        if form is None:
+            known = ", ".join(name for form in FORMS for name in form.model_types)
+            raise ExportError(f"model type {values['model_type']}; this program reads {known}")
+        settings = form.settings(values)
+        model = build_model(settings)
+        model.load_state_dict(form.imported(_tensors(folder), settings))
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
         if isinstance(error, ExportError):
-            raise
+            raise ExportError(f"{folder / CONFIG}: {error}") from None
         raise ExportError(f"{folder} holds no whole model ({type(error).__name__}: {error}); export it again") from None
     return model.float().eval()
+
+
+def _tensors(folder: Path) -> dict[str, Tensor]:
+    """All tensors of one file, or of those that the index of a large model names."""
+    index = folder / f"{WEIGHTS}.index.json"
+    if not index.is_file():
+        return load_file(folder / WEIGHTS)
+    names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    tensors: dict[str, Tensor] = {}
+    for name in sorted(names):
+        tensors |= load_file(folder / Path(name).name)
+    return tensors
 
 
 def full_weights(model: torch.nn.Module, is_first_rank: bool) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from training.model import KeyValueCache, LanguageModel
+from training.models import LanguageModel
 from training.settings import Settings
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -57,7 +57,7 @@ def generate(
     parameter = next(model.parameters())
     context = model.settings.context
     generator = torch.Generator().manual_seed(settings.seed)
-    cache = KeyValueCache(model.settings, 1, device=parameter.device, dtype=parameter.dtype)
+    cache = model.new_cache(1)
     history = [end_of_document, *prompt]
     # Room for at least one more token in the context.
     waiting = history[-(context - 1) :]

@@ -6,16 +6,17 @@ import math
 
 import deepspeed
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from training.export import ExportError
-from training.model import LanguageModel, ModelSettings
+from training.exports import ExportError
+from training.models import LanguageModel, ModelSettings
 
+LOOKED_UP = ("embedding.", "positions.")
 RESIDUAL = ("attention.output.weight", "feed_forward.down.weight")
 
 
 def initialise(model: LanguageModel, *, seed: int) -> None:
-    """Fill every matrix in place; norms keep their ones.
+    """Fill every matrix in place, and every bias with zeros; norms keep their ones.
 
     The values are drawn on the CPU in float32 in the order of the parameters, each by rank 0 where ZeRO-3 has already
     sharded it.
@@ -25,6 +26,8 @@ def initialise(model: LanguageModel, *, seed: int) -> None:
         for name, parameter in model.named_parameters():
             shape = getattr(parameter, "ds_shape", parameter.shape)
             if len(shape) < 2:
+                if name.endswith("bias"):
+                    _fill(parameter, model.initial_bias(name, shape))
                 continue
             _fill(parameter, _initial_values(name, shape, model.settings, generator))
 
@@ -56,10 +59,38 @@ def _fill(parameter: Tensor, values: Tensor) -> None:
 
 
 def _initial_values(name: str, shape: torch.Size, settings: ModelSettings, generator: torch.Generator) -> Tensor:
-    standard_deviation = settings.initial_std
-    if name.endswith(RESIDUAL):
-        if settings.zero_output_projections:
-            return torch.zeros(shape)
-        # Radford et al. 2019 (GPT-2), section 2.3: residual layers scaled by their number.
-        standard_deviation /= math.sqrt(2 * settings.layers)
-    return torch.empty(shape).normal_(0.0, standard_deviation, generator=generator)
+    """First values of a matrix [out, in], by ``settings.initialisation``, of standard deviation s = ``initial_std``.
+
+    - normal: N(0, s^2).
+    - truncated_normal: the same, drawn again beyond 3 s.
+    - xavier: uniform within sqrt(6 / (in + out)) (Glorot and Bengio 2010, equation 16).
+    - kaiming: N(0, 2 / in) (He et al. 2015, arXiv:1502.01852, equation 10).
+    - mup: N(0, s^2 b / w) in the layers and N(0, (s b / w)^2) in the output layer, for a width w and the width b at
+      which s was chosen (Yang et al., arXiv:2203.03466, table 3).
+
+    Embeddings are N(0, s^2) in all of them. Output projections are zero, or divided by sqrt(2 layers) (Radford et al.
+    2019, section 2.3), where the settings say so.
+    """
+    residual = name.endswith(RESIDUAL)
+    if residual and settings.zero_output_projections:
+        return torch.zeros(shape)
+    values = torch.empty(shape)
+    scheme, deviation = settings.initialisation, settings.initial_std
+    if name.startswith(LOOKED_UP):
+        return values.normal_(0.0, deviation, generator=generator)
+    shrink = (settings.base_width or settings.width) / settings.width
+    if scheme == "truncated_normal":
+        nn.init.trunc_normal_(values, 0.0, deviation, -3 * deviation, 3 * deviation, generator=generator)
+    elif scheme == "xavier":
+        nn.init.xavier_uniform_(values, generator=generator)
+    elif scheme == "kaiming":
+        nn.init.kaiming_normal_(values, nonlinearity="relu", generator=generator)
+    elif scheme == "mup":
+        values.normal_(
+            0.0, deviation * (shrink if name.startswith("head.") else math.sqrt(shrink)), generator=generator
+        )
+    else:
+        values.normal_(0.0, deviation, generator=generator)
+    if residual and settings.depth_scaling:
+        values /= math.sqrt(2 * settings.layers)
+    return values

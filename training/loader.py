@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from training.fill_in_the_middle import FillInTheMiddle
-from training.model import IGNORED
+from training.models import IGNORED
 from training.permutation import Integers
 from training.rows import CutRows, PackedRows
 from training.sample_order import Sample, SampleOrder

@@ -9,7 +9,7 @@ from typing import Literal
 import psutil
 import torch
 
-from training.model import ModelSettings, parameter_count, training_flops_per_token
+from training.models import ModelSettings, parameter_count, training_flops_per_token
 from training.run_settings import TrainingSettings
 
 ZeroStage = Literal[0, 1, 2, 3]
@@ -109,14 +109,14 @@ def memory(settings: TrainingSettings, *, stage: ZeroStage, ranks: int) -> Memor
 def block_activation_bytes(model: ModelSettings) -> int:
     """Bytes that a block keeps of a token for its backward pass, run as it is written and not compiled.
 
-    Counted from ``training.model``: a norm keeps its input in float32, its scaled input and its scale; a projection
-    its input; a rotation nothing of its own; attention its queries, keys, values and result, and in float32 a
-    logarithm a head; SwiGLU the gate before and after its activation, the other factor, and their product.
+    Counted from ``training.models.decoder``: a norm keeps its input in float32, its scaled input and its scale; a
+    projection its input; a rotation nothing of its own; attention its queries, keys, values and result, and in float32
+    a logarithm a head; SwiGLU the gate before and after its activation, the other factor, and their product.
     """
-    queries, keys = model.heads * model.head_size, model.key_value_heads * model.head_size
+    queries, keys = model.heads * model.head_size, model.key_value_count * model.head_size
     norms = 2 * model.width * (FLOAT_BYTES + 2 * ACTIVATION_BYTES) + 2 * FLOAT_BYTES
     head_norms = (queries + keys) * (FLOAT_BYTES + ACTIVATION_BYTES) + (
-        model.heads + model.key_value_heads
+        model.heads + model.key_value_count
     ) * FLOAT_BYTES
     attention = ACTIVATION_BYTES * (2 * queries + 2 * keys) + FLOAT_BYTES * model.heads
     feed_forward = 4 * ACTIVATION_BYTES * model.feed_forward_width
@@ -124,7 +124,7 @@ def block_activation_bytes(model: ModelSettings) -> int:
 
 
 def total_flops(settings: TrainingSettings) -> float:
-    """Floating-point operations of the whole training; see ``training.model.training_flops_per_token``."""
+    """Floating-point operations of the whole training; see ``training.models.training_flops_per_token``."""
     return float(settings.tokens) * training_flops_per_token(settings.model)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from training.artifact import file_sha256, fingerprint
 from training.loader import check_same_vocabulary
-from training.model import parameter_count
+from training.models import parameter_count
 from training.run_settings import RunSettings, TrainingSettings
 from training.samples import PACKING, earlier_runs, training_samples
 from training.settings import SettingsError

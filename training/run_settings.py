@@ -9,32 +9,36 @@ from typing import Literal, Self
 import yaml
 from pydantic import Field, model_validator
 
-from training.model import ModelSettings
+from training.models import LossSettings, ModelSettings
+from training.optimizers import OptimizerSettings
 from training.rows import SampleSettings
 from training.settings import Settings, SettingsError
 from training.shards import is_remote
 
 
-class OptimizerSettings(Settings):
-    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101): how weights follow their gradients."""
-
-    learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate.")
-    beta1: float = Field(0.9, ge=0, lt=1, description="Decay of the mean of gradients.")
-    beta2: float = Field(0.95, ge=0, lt=1, description="Decay of the mean of squared gradients.")
-    epsilon: float = Field(1e-8, gt=0, description="Added to the root of the mean of squared gradients.")
-    weight_decay: float = Field(0.1, ge=0, description="Decoupled weight decay of matrices; vectors have none.")
-    gradient_clipping: float = Field(1.0, ge=0, description="Largest norm of all gradients together; 0 is no limit.")
-
-
 class ScheduleSettings(Settings):
     """The learning rate over the steps, as a share of its peak."""
 
-    shape: Literal["linear", "cosine", "warmup_stable_decay", "constant"] = Field(
+    shape: Literal["linear", "cosine", "warmup_stable_decay", "inverse_square_root", "step", "constant"] = Field(
         "cosine", description="How it falls after the warm-up."
     )
-    warmup: float = Field(0.02, ge=0, le=1, description="Share of the steps in which it rises linearly from 0.")
+    warmup: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="Share of the steps in which it rises linearly from 0; it also warms up again a model that another "
+        "training has made (continue_from).",
+    )
     decay: float = Field(0.2, ge=0, le=1, description="warmup_stable_decay: share of the steps in which it falls.")
-    final: float = Field(0.1, ge=0, le=1, description="What is left of the peak at the last step.")
+    final: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="What is left of the peak at the last step; inverse_square_root: the least; step: of each step.",
+    )
+    drops: list[float] = Field(
+        default_factory=lambda: [0.5, 0.75], description="step: shares of the steps after which it falls by 'final'."
+    )
 
 
 class ParallelSettings(Settings):
@@ -75,6 +79,7 @@ class TrainingSettings(Settings):
     model: ModelSettings = Field(default_factory=ModelSettings, description="Shape of the model.")
     optimizer: OptimizerSettings = Field(default_factory=OptimizerSettings, description="The optimizer.")
     schedule: ScheduleSettings = Field(default_factory=ScheduleSettings, description="The learning rate over time.")
+    loss: LossSettings = Field(default_factory=LossSettings, description="What is minimised.")
     samples: SampleSettings = Field(
         default_factory=SampleSettings, description="What samples are made of, and their order."
     )

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.model import IGNORED
+from training.models import IGNORED
 from training.shards import Document
 
 

@@ -29,6 +29,7 @@ if sys.path and Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import deepspeed
+import numpy as np
 import torch
 from deepspeed.accelerator import get_accelerator
 
@@ -41,9 +42,10 @@ from training.checkpoint import (
     save_checkpoint,
 )
 from training.engine import build_engine, precision
-from training.export import ExportError, export_model, full_weights, load_model
+from training.export import export_model, full_weights, load_model
+from training.exports import ExportError
 from training.loader import Batch, BatchStream, Prefetch
-from training.model import document_mask, parameter_count, training_flops_per_token
+from training.models import IGNORED, documents_of, parameter_count, training_flops_per_token
 from training.permutation import SampleOrderError
 from training.preflight import check_run, run_fingerprint
 from training.records import Recorder
@@ -95,6 +97,11 @@ class Report:
     validation: dict[str, dict[str, float]]
     epochs: dict[str, float]
     fingerprint: str
+
+
+def seed_of(seed: int, step: int, rank: int) -> int:
+    """Seed of what a rank draws at random in a step (dropout)."""
+    return int(np.random.SeedSequence((seed, step, rank)).generate_state(1, np.uint64)[0] >> 1)
 
 
 @contextmanager
@@ -230,21 +237,36 @@ class Training:
         return True
 
     def _one_step(self, batches: Prefetch) -> torch.Tensor:
+        """Do a step; returns this rank's part of the mean cross-entropy of its targets, without waiting for it."""
         share = learning_rate_share(self.step, steps=self.settings.steps, settings=self.settings.schedule)
         for group in self.engine.optimizer.param_groups:
-            group["lr"] = self.settings.optimizer.learning_rate * share
+            group["lr"] = group["peak"] * share
         self._set_batch(self.reader.order.step(self.steps_before + self.step).batch)
-        total = torch.zeros((), device=self.device)
+        # Whatever is drawn in a step depends on nothing before it.
+        torch.manual_seed(seed_of(self.settings.seed, self.step, self.rank))
         end_of_document = self.reader.end_of_document
-        for _ in range(self.accumulation):
-            batch = next(batches).on(self.device)
+        step_batches = [next(batches).on(self.device) for _ in range(self.accumulation)]
+        targets = [batch.targets(end_of_document) for batch in step_batches]
+        divisor = self._divisor(targets)
+        total = torch.zeros((), device=self.device)
+        for batch, wanted in zip(step_batches, targets, strict=True):
             inputs = batch.inputs()
-            mask = document_mask(inputs, end_of_document) if self.settings.samples.document_mask else None
-            loss = self.engine(inputs, batch.targets(end_of_document), documents=mask)
-            self.engine.backward(loss)
+            documents = documents_of(inputs, end_of_document) if self.settings.samples.document_mask else None
+            objective, nats = self.engine(inputs, wanted, divisor=divisor, documents=documents)
+            self.engine.backward(objective)
             self.engine.step()
-            total += loss.detach().float()
+            total += nats
         return total / self.accumulation
+
+    def _divisor(self, targets: list[torch.Tensor]) -> torch.Tensor:
+        """What a micro-batch's sums are divided by, so that DeepSpeed's means are the mean over the step's targets.
+
+        DeepSpeed averages gradients over micro-batches and ranks; targets that do not count lie unevenly in them.
+        """
+        counted = torch.stack([(wanted != IGNORED).sum() for wanted in targets]).sum().float()
+        if self.ranks > 1:
+            torch.distributed.all_reduce(counted)
+        return (counted / (self.accumulation * self.ranks)).clamp(min=1.0)
 
     def _set_batch(self, batch: int) -> None:
         """Accumulate as many micro-batches as this step takes."""

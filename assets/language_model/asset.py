@@ -26,7 +26,7 @@ from assets.plots import curves
 from assets.raw_text.catalogue import load_catalogue
 from assets.vocabulary.tokenizer import open_vocabulary
 from training.artifact import Artifact, artifact_fingerprint, build_artifact
-from training.export import ExportError
+from training.exports import ExportError
 from training.permutation import SampleOrderError
 from training.settings import SettingsError
 from training.shards import ShardError

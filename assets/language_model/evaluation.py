@@ -20,7 +20,7 @@ from assets.vocabulary.tokenizer import Vocabulary, open_vocabulary
 from training.artifact import fingerprint, write_atomically
 from training.export import load_model
 from training.generation import generate, stream_text
-from training.model import LanguageModel
+from training.models import LanguageModel
 from training.scoring import Score, score_documents
 from training.shards import Document, Shards, Split, open_shards
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from training.export import ExportError, load_model
+from training.export import load_model
+from training.exports import ExportError
 
 TOLERANCE = 1e-4
 TOKENS = 64

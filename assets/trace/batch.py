@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from assets.trace.run import TracedRun
 from assets.trace.step import SampleTrace, step_samples
 from training.fill_in_the_middle import SENTINEL
-from training.model import IGNORED
+from training.models import IGNORED
 from training.rows import PADDING
 
 _Decoder = codecs.getincrementaldecoder("utf-8")

@@ -14,7 +14,7 @@ from pipelines.command_line import app
 from pipelines.plan import preset_training
 from training.export import export_model
 from training.initialisation import initialise
-from training.model import LanguageModel, ModelSettings, parameter_count
+from training.models import ModelSettings, build_model, parameter_count
 
 runner = CliRunner()
 
@@ -66,7 +66,7 @@ def model(tmp_path: Path) -> Path:
     settings = ModelSettings(
         vocabulary_size=len(entries), width=16, layers=1, heads=2, key_value_heads=2, feed_forward_width=32, context=16
     )
-    network = LanguageModel(settings)
+    network = build_model(settings)
     initialise(network, seed=0)
     export_model(network.state_dict(), settings, vocabulary=folder, end_of_document=0, folder=tmp_path / "model")
     return tmp_path / "model"

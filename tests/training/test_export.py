@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 import torch
 from safetensors import safe_open
-from transformers import AutoModelForCausalLM, GenerationConfig, Qwen3ForCausalLM
+from transformers import AutoModelForCausalLM, GenerationConfig, LlamaForCausalLM, Qwen3ForCausalLM
 
-from tests.training.test_model import random_tokens, tiny_model
-from training.export import ExportError, export_model, exported_name, load_model
-from training.model import LanguageModel
+from tests.training.models.test_decoder import random_tokens, tiny_model
+from training.export import export_model, load_model
+from training.exports import ExportError
+from training.exports.decoder import exported_name
+from training.models import LanguageModel
 
 END = 3
 SHAPES = [
@@ -19,6 +21,7 @@ SHAPES = [
     {"tied_embedding": True},
     {"key_value_heads": 4, "rope_base": 500.0, "norm_epsilon": 1e-3},
     {"key_value_heads": 1, "head_width": 10, "tied_embedding": True},
+    {"query_key_norm": False},
 ]
 
 
@@ -42,7 +45,7 @@ def test_transformers_gives_the_same_logits(tmp_path: Path, changes: dict[str, A
     tokens = random_tokens(3, 16)
     with torch.no_grad():
         ours, theirs = model(tokens), peer(tokens).logits
-    assert isinstance(peer, Qwen3ForCausalLM)
+    assert isinstance(peer, Qwen3ForCausalLM if model.settings.query_key_norm else LlamaForCausalLM)
     assert ours.abs().mean() > 0.1
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
     assert peer.num_parameters() == model.parameter_count()
@@ -117,7 +120,7 @@ def test_truncated_weights_are_refused(folder: Path, kept: int) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "llama"}, r"config\.json: model type llama, this program reads qwen3"),
+        ({"model_type": "mamba"}, r"config\.json: model type mamba; this program reads qwen3, llama"),
         ({"hidden_size": 64}, "size mismatch for embedding.weight"),
         ({"num_hidden_layers": 3}, r"KeyError: 'model\.layers\.2\."),
         ({"num_key_value_heads": 3}, "heads 4 is no multiple of key_value_heads 3"),
@@ -125,7 +128,7 @@ def test_truncated_weights_are_refused(folder: Path, kept: int) -> None:
         ({"rope_parameters": None}, "TypeError"),
         ({"rope_parameters": {}}, "KeyError: 'rope_theta'"),
         ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "scaled rotary positions"),
-        ({"attention_bias": True}, "attention_bias is True; this program reads only False"),
+        ({"attention_bias": True}, "attention_bias is True; this program computes only False"),
     ],
 )
 def test_a_wrong_configuration_is_refused(folder: Path, change: dict[str, Any], message: str) -> None:

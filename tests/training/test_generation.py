@@ -9,9 +9,9 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.training.test_model import tiny_model
+from tests.training.models.test_decoder import tiny_model
 from training.generation import SamplingSettings, generate, sample, stream_text
-from training.model import LanguageModel, ModelSettings
+from training.models import LanguageModel, ModelSettings, build_model
 from training.settings import SettingsError
 
 END = 0
@@ -32,7 +32,7 @@ def without_end(context: int = 16) -> LanguageModel:
 
 def counting_model() -> LanguageModel:
     """A model of ten tokens; after each comes the next one, and 0 after 9."""
-    model = LanguageModel(ModelSettings(vocabulary_size=10, width=10, layers=1, heads=1, key_value_heads=1, context=4))
+    model = build_model(ModelSettings(vocabulary_size=10, width=10, layers=1, heads=1, key_value_heads=1, context=4))
     with torch.no_grad():
         model.blocks[0].attention.output.weight.zero_()
         model.blocks[0].feed_forward.down.weight.zero_()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from training.initialisation import initialise
-from training.model import LanguageModel, ModelSettings
+from training.models import ModelSettings, build_model
 
 SHAPE = ModelSettings(
     vocabulary_size=300,
@@ -23,7 +23,7 @@ RESIDUAL = ("attention.output.weight", "feed_forward.down.weight")
 
 
 def weights(settings: ModelSettings, *, seed: int) -> dict[str, Tensor]:
-    model = LanguageModel(settings)
+    model = build_model(settings)
     initialise(model, seed=seed)
     return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
@@ -37,7 +37,7 @@ def test_the_same_seed_gives_the_same_weights() -> None:
 
 
 def test_the_state_of_torch_is_left_alone() -> None:
-    model = LanguageModel(SHAPE)
+    model = build_model(SHAPE)
     before = torch.get_rng_state()
     initialise(model, seed=5)
     assert torch.equal(torch.get_rng_state(), before)

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from tests.training.test_shards import END, write
 from training.fill_in_the_middle import SENTINEL
 from training.loader import BatchStream, Prefetch, SampleReader
-from training.model import IGNORED
+from training.models import IGNORED
 from training.run_settings import TrainingSettings
 from training.samples import MIDDLE, PREFIX, SUFFIX, training_samples
 from training.shards import ShardError, Shards

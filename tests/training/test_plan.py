@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.model import LanguageModel, ModelSettings, parameter_count
+from training.models import ModelSettings, build_model, parameter_count
 from training.plan import ACCELERATORS, Accelerator, block_activation_bytes, hours, memory, this_processor, total_flops
 from training.run_settings import ParallelSettings, TrainingSettings
 
@@ -26,7 +26,7 @@ def settings(**parallel: object) -> TrainingSettings:
 def kept_bytes(layers: int, shape: dict[str, int]) -> int:
     """What autograd really keeps in a forward pass in bfloat16, weights left out."""
     torch.manual_seed(0)
-    model = LanguageModel(ModelSettings(vocabulary_size=16, layers=layers, context=32, **shape)).to(torch.bfloat16)
+    model = build_model(ModelSettings(vocabulary_size=16, layers=layers, context=32, **shape)).to(torch.bfloat16)
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     kept: dict[int, int] = {}
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.training.test_model import tiny_model
-from training.model import IGNORED
+from tests.training.models.test_decoder import tiny_model
+from training.models import IGNORED
 from training.scoring import LogitsModel, Row, Score, document_rows, row_batches, score_documents
 from training.shards import Document
 

@@ -11,18 +11,17 @@ from hypothesis import strategies as st
 from torch import nn
 
 from training.initialisation import initialise
-from training.model import (
+from training.models import (
     IGNORED,
-    KeyValueCache,
     LanguageModel,
     ModelSettings,
-    RootMeanSquareNorm,
-    document_mask,
+    build_model,
+    documents_of,
     parameter_count,
-    rotary_angles,
-    rotate,
     training_flops_per_token,
 )
+from training.models.norms import RootMeanSquareNorm
+from training.models.rotary import rotary_angles, rotate
 from training.settings import SettingsError
 
 TINY = {
@@ -41,7 +40,7 @@ TINY = {
 def tiny_model(*, seed: int = 0, activation_checkpointing: bool = False, **changes: Any) -> LanguageModel:
     """A model with weights large enough that everything in it matters."""
     shape = ModelSettings.model_validate(TINY | changes)
-    model = LanguageModel(shape, activation_checkpointing=activation_checkpointing)
+    model = build_model(shape, activation_checkpointing=activation_checkpointing)
     initialise(model, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -88,7 +87,7 @@ def test_rows_of_a_batch_do_not_touch_each_other() -> None:
 def test_the_cache_gives_the_logits_of_the_whole(key_value_heads: int, cuts: list[int]) -> None:
     model = tiny_model(key_value_heads=key_value_heads, context=32).eval()
     tokens = random_tokens(2, sum(cuts))
-    cache = KeyValueCache(model.settings, 2, device=torch.device("cpu"), dtype=torch.float32)
+    cache = model.new_cache(2)
     with torch.no_grad():
         parts = [model(part, cache=cache) for part in tokens.split(cuts, dim=1)]
         torch.testing.assert_close(torch.cat(parts, dim=1), model(tokens), rtol=0, atol=1e-4)
@@ -117,7 +116,7 @@ def test_parameters_and_operations_by_hand() -> None:
     block = attention + 3 * 8 * 12
     assert parameter_count(shape) == 3 * (block + 4 + 4 + 8 + 8) + 8 + 2 * 10 * 8
     assert training_flops_per_token(shape) == 6 * (3 * block + 8 * 10) + 12 * 3 * 2 * 4 * 5
-    assert LanguageModel(shape).flops_per_token() == training_flops_per_token(shape)
+    assert build_model(shape).flops_per_token() == training_flops_per_token(shape)
     tied = shape.model_copy(update={"tied_embedding": True})
     assert parameter_count(shape) - parameter_count(tied) == 80
     assert training_flops_per_token(tied) == training_flops_per_token(shape)
@@ -155,11 +154,11 @@ def test_the_first_loss_is_that_of_guessing(width: int) -> None:
     shape = ModelSettings.model_validate(
         TINY | {"width": width, "zero_output_projections": True, "initial_std": 0.02, "vocabulary_size": 1000}
     )
-    model = LanguageModel(shape)
+    model = build_model(shape)
     initialise(model, seed=0)
     tokens = torch.randint(0, 1000, (16, 17), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        loss = model(tokens[:, :-1], tokens[:, 1:])
+        loss, _ = model(tokens[:, :-1], tokens[:, 1:])
         hidden = model.hidden(tokens)
         assert float(loss) == pytest.approx(math.log(1000), abs=0.05)
         # Every block is the identity, so only the embedding's directions arrive at the head.
@@ -172,19 +171,19 @@ def test_ignored_targets_do_not_count() -> None:
     targets = random_tokens(2, 8, seed=1)
     logits = model(tokens).log_softmax(-1)
     losses = -logits.gather(2, targets[..., None])[..., 0]
-    assert float(model(tokens, targets)) == pytest.approx(float(losses.mean()), abs=1e-5)
+    assert float(model(tokens, targets)[0]) == pytest.approx(float(losses.mean()), abs=1e-5)
     some = targets.clone()
     some[0, :5] = IGNORED
     some[1, 7] = IGNORED
     counted = some != IGNORED
-    assert float(model(tokens, some)) == pytest.approx(float(losses[counted].mean()), abs=1e-5)
+    assert float(model(tokens, some)[0]) == pytest.approx(float(losses[counted].mean()), abs=1e-5)
 
 
 def test_the_loss_is_float32_in_any_precision() -> None:
     model = tiny_model().to(torch.bfloat16)
     tokens = random_tokens(1, 8)
     assert model(tokens).dtype == torch.bfloat16
-    assert model(tokens, tokens).dtype == torch.float32
+    assert model(tokens, tokens)[0].dtype == torch.float32
 
 
 @pytest.mark.parametrize("tied", [False, True])
@@ -194,7 +193,7 @@ def test_activation_checkpointing_changes_no_gradient(tied: bool) -> None:
     tokens, targets = random_tokens(2, 12), random_tokens(2, 12, seed=1)
     losses = []
     for model in (plain, checkpointed):
-        loss = model.train()(tokens, targets)
+        loss, _ = model.train()(tokens, targets)
         loss.backward()
         losses.append(loss.item())
     assert losses[0] == losses[1]
@@ -242,16 +241,16 @@ def test_documents_of_a_row_do_not_see_each_other() -> None:
     end = 0
     first, second, third = [end, 3, 4, 5], [end, 6, 7], [end, 8, 9, 3, 2]
     row = torch.tensor([[*first, *second, *third]])
-    mask = document_mask(row, end)
-    assert mask.positions.tolist() == [[0, 1, 2, 3, 0, 1, 2, 0, 1, 2, 3, 4]]
+    documents = documents_of(row, end)
+    assert documents.positions.tolist() == [[0, 1, 2, 3, 0, 1, 2, 0, 1, 2, 3, 4]]
     with torch.no_grad():
-        together = model(row, documents=mask)
+        together = model(row, documents=documents)
         alone = torch.cat([model(torch.tensor([document])) for document in (first, second, third)], dim=1)
         assert torch.allclose(together, alone, atol=1e-5)
         assert not torch.allclose(model(row), alone, atol=1e-3)
 
 
 def test_a_row_that_begins_within_a_document_is_masked_from_there() -> None:
-    mask = document_mask(torch.tensor([[5, 6, 0, 7]]), 0)
-    assert mask.positions.tolist() == [[0, 1, 0, 1]]
-    assert mask.attended[0, 0].int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]]
+    documents = documents_of(torch.tensor([[5, 6, 0, 7]]), 0)
+    assert documents.positions.tolist() == [[0, 1, 0, 1]]
+    assert documents.mask[0, 0].int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 1, 1]]

@@ -1,0 +1,132 @@
+"""The modern decoder, in the shape of transformers' Qwen3 or Llama.
+
+Rotary positions, root-mean-square normalisation before each block (and of queries and keys: Qwen3), gated feed-forward
+(SwiGLU) or a mixture of them, grouped-query attention, no biases, tied or untied embedding.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from training.models.attention import KeyValueCache, Mask, attend
+from training.models.language_model import Cache, Documents, LanguageModel
+from training.models.loss import LossSettings
+from training.models.norms import RootMeanSquareNorm
+from training.models.rotary import rotary_angles, rotate
+from training.models.settings import ModelSettings
+
+Angles = tuple[Tensor, Tensor]
+
+
+class Attention(nn.Module):
+    """Causal self-attention with grouped queries, and normalised queries and keys (arXiv:2302.05442, section 2.1)."""
+
+    def __init__(self, settings: ModelSettings, layer: int) -> None:
+        super().__init__()
+        width, size = settings.width, settings.head_size
+        self.layer = layer
+        self.size = size
+        self.dropout = settings.dropout
+        self.query = nn.Linear(width, settings.heads * size, bias=False)
+        self.key = nn.Linear(width, settings.key_value_count * size, bias=False)
+        self.value = nn.Linear(width, settings.key_value_count * size, bias=False)
+        self.output = nn.Linear(settings.heads * size, width, bias=False)
+        if settings.query_key_norm:
+            self.query_norm: nn.Module = RootMeanSquareNorm(size, settings.norm_epsilon)
+            self.key_norm: nn.Module = RootMeanSquareNorm(size, settings.norm_epsilon)
+        else:
+            self.query_norm = self.key_norm = nn.Identity()
+
+    def forward(self, x: Tensor, angles: Angles, cache: KeyValueCache | None, mask: Mask) -> Tensor:
+        """Attend within [batch, time, width], and to what the cache holds."""
+        batch, time, _ = x.shape
+        queries = rotate(self.query_norm(self.query(x).view(batch, time, -1, self.size)).transpose(1, 2), angles)
+        keys = rotate(self.key_norm(self.key(x).view(batch, time, -1, self.size)).transpose(1, 2), angles)
+        values = self.value(x).view(batch, time, -1, self.size).transpose(1, 2)
+        if cache is not None:
+            keys, values = cache.extend(self.layer, keys, values)
+        attended = attend(queries, keys, values, mask, dropout=self.dropout if self.training else 0.0)
+        mixed: Tensor = self.output(attended.transpose(1, 2).reshape(batch, time, -1))
+        return mixed
+
+
+class FeedForward(nn.Module):
+    """SwiGLU: down(silu(gate(x)) * up(x)) (Shazeer 2020, arXiv:2002.05202)."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        super().__init__()
+        self.gate = nn.Linear(settings.width, settings.feed_forward_width, bias=False)
+        self.up = nn.Linear(settings.width, settings.feed_forward_width, bias=False)
+        self.down = nn.Linear(settings.feed_forward_width, settings.width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, time, width] to the same."""
+        lowered: Tensor = self.down(F.silu(self.gate(x)) * self.up(x))
+        return lowered
+
+
+class Block(nn.Module):
+    """Attention and feed-forward, each on the normalised stream and added to it."""
+
+    def __init__(self, settings: ModelSettings, layer: int) -> None:
+        super().__init__()
+        self.attention_norm = RootMeanSquareNorm(settings.width, settings.norm_epsilon)
+        self.attention = Attention(settings, layer)
+        self.feed_forward_norm = RootMeanSquareNorm(settings.width, settings.norm_epsilon)
+        self.feed_forward = FeedForward(settings)
+        self.dropout = nn.Dropout(settings.dropout)
+
+    def forward(self, x: Tensor, angles: Angles, cache: KeyValueCache | None, mask: Mask) -> Tensor:
+        """[batch, time, width] to the same."""
+        x = x + self.dropout(self.attention(self.attention_norm(x), angles, cache, mask))
+        updated: Tensor = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+        return updated
+
+
+class Decoder(LanguageModel):
+    """The decoder; ``training.initialisation`` gives it its first weights."""
+
+    def __init__(
+        self, settings: ModelSettings, *, loss: LossSettings | None = None, activation_checkpointing: bool = False
+    ) -> None:
+        super().__init__(settings, loss=loss, activation_checkpointing=activation_checkpointing)
+        self.embedding = nn.Embedding(settings.vocabulary_size, settings.width)
+        self.blocks = nn.ModuleList(Block(settings, layer) for layer in range(settings.layers))
+        self.final_norm = RootMeanSquareNorm(settings.width, settings.norm_epsilon)
+        self.make_head()
+
+    def new_cache(self, batch: int) -> KeyValueCache:
+        """Room for keys and values of a whole context."""
+        weight = self.embedding.weight
+        return KeyValueCache(self.settings, batch, device=weight.device, dtype=weight.dtype)
+
+    def hidden(self, tokens: Tensor, *, cache: Cache | None = None, documents: Documents | None = None) -> Tensor:
+        """The normalised stream after the last block: tokens int64 [batch, time] to [batch, time, width]."""
+        time = tokens.shape[1]
+        mask: Mask = None
+        positions = torch.arange(time, device=tokens.device)
+        if documents is not None:
+            positions, mask = documents
+        elif cache is not None:
+            assert isinstance(cache, KeyValueCache)
+            positions, mask = cache.positions(time), cache.mask(time)
+        if positions.dim() == 2:
+            positions = positions.unsqueeze(1)
+        angles = rotary_angles(positions, self.settings.head_size, self.settings.rope_base)
+        x = self.embedding(tokens)
+        for block in self.blocks:
+            if self.activation_checkpointing and self.training:
+                x = checkpoint(block, x, angles, None, mask, use_reentrant=False)
+            else:
+                x = block(x, angles, cache, mask)
+        if cache is not None:
+            cache.length += time
+        normalised: Tensor = self.final_norm(x)
+        return normalised
+
+    def sequence_flops(self) -> int:
+        """Scores and their sums of values, over a full context."""
+        return 4 * self.settings.layers * self.settings.heads * self.settings.head_size * self.settings.context
