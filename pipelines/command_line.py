@@ -93,6 +93,13 @@ def generate(
     temperature: Annotated[float, typer.Option(min=0, help="Below 1 bolder, above 1 wilder; 0 is greedy.")] = 0.8,
     top_k: Annotated[int, typer.Option(min=0, help="Choose among this many tokens; 0 is all.")] = 0,
     top_p: Annotated[float, typer.Option(min=0.01, max=1, help="Choose among tokens of this probability.")] = 0.95,
+    min_p: Annotated[
+        float, typer.Option(min=0, max=1, help="Choose among tokens of this share of the likeliest one's probability.")
+    ] = 0.0,
+    repetition_penalty: Annotated[
+        float, typer.Option(min=0.01, help="Above 1: tokens that are in the text become less likely.")
+    ] = 1.0,
+    stop: Annotated[list[str] | None, typer.Option(help="The text ends before this string; may be repeated.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed writes the same text.")] = 0,
 ) -> None:
     """Write text that goes on from a prompt."""
@@ -100,17 +107,27 @@ def generate(
     from assets.language_model.tracking import open_tracking
     from assets.vocabulary.tokenizer import open_vocabulary
     from training.export import load_model
-    from training.generation import SamplingSettings, stream_text
     from training.generation import generate as generate_ids
+    from training.generation import stream_text
+    from training.sampling import SamplingSettings
 
     folder = Path(model) if Path(model).is_dir() else version_folder(open_tracking(), name, model)
     network, vocabulary = load_model(folder), open_vocabulary(folder)
-    settings = SamplingSettings(tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+    settings = SamplingSettings(
+        tokens=tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        stop=stop or [],
+        seed=seed,
+    )
     ids = generate_ids(
         network, vocabulary.encode_batch([prompt])[0], settings, end_of_document=vocabulary.end_of_document
     )
     sys.stdout.write(prompt)
-    for piece in stream_text(ids, vocabulary.decode):
+    for piece in stream_text(ids, vocabulary.decode, stop=settings.stop):
         sys.stdout.write(piece)
         sys.stdout.flush()
     sys.stdout.write("\n")

@@ -55,9 +55,9 @@ def load_model(folder: Path) -> LanguageModel:
     """
     try:
         values = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        form = next((form for form in FORMS if values["model_type"] in form.model_types), None)
+        form = next((form for form in FORMS if form.reads(values)), None)
         if form is None:
-            known = ", ".join(name for form in FORMS for name in form.model_types)
+            known = ", ".join(dict.fromkeys(name for form in FORMS for name in form.model_types))
             raise ExportError(f"model type {values['model_type']}; this program reads {known}")
         settings = form.settings(values)
         model = build_model(settings)

@@ -1,85 +1,113 @@
-"""Text from a model, token by token, with a cache of keys and values."""
+"""Text from a model, token by token, with a cache of what was before."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from pydantic import Field
-from torch import Tensor
 
-from training.models import LanguageModel
-from training.settings import Settings
+from training.models import Cache, LanguageModel
+from training.sampling import SamplingSettings, sample
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
-class SamplingSettings(Settings):
-    """How the next token is chosen."""
-
-    tokens: int = Field(200, ge=1, description="Most tokens to write.")
-    temperature: float = Field(0.8, ge=0, description="Below 1 bolder, above 1 wilder; 0 takes the likeliest token.")
-    top_k: int = Field(0, ge=0, description="Choose among this many likeliest tokens; 0 is all.")
-    top_p: float = Field(
-        0.95, gt=0, le=1, description="Choose among the likeliest tokens of this probability together."
-    )
-    seed: int = Field(0, ge=0, description="The same seed writes the same text on the same machine.")
-
-
-def sample(logits: Tensor, settings: SamplingSettings, generator: torch.Generator) -> int:
-    """One token id from logits float [vocabulary]. Top-p: Holtzman et al. 2020 (arXiv:1904.09751), section 3.1."""
-    if settings.temperature == 0:
-        return int(logits.argmax())
-    # From the likeliest one down, so that no temperature is too small to divide by.
-    below = logits.double().cpu() - logits.max().item()
-    probabilities, ids = torch.softmax(below / settings.temperature, dim=-1).sort(descending=True)
-    kept = probabilities.cumsum(0) - probabilities < settings.top_p
-    if settings.top_k:
-        kept[settings.top_k :] = False
-    chosen = torch.multinomial(probabilities * kept, 1, generator=generator)
-    return int(ids[chosen])
-
-
-@torch.inference_mode()
 def generate(
     model: LanguageModel, prompt: Sequence[int], settings: SamplingSettings, *, end_of_document: int
 ) -> Iterator[int]:
-    """Token ids that go on from the prompt, until the end of the document or ``settings.tokens``.
+    """Token ids that go on from a prompt; see ``generate_batch``."""
+    for (token,) in generate_batch(model, [prompt], settings, end_of_document=end_of_document):
+        assert token is not None
+        yield token
 
-    A text longer than the context goes on from its last half.
+
+@torch.inference_mode()
+def generate_batch(
+    model: LanguageModel, prompts: Sequence[Sequence[int]], settings: SamplingSettings, *, end_of_document: int
+) -> Iterator[list[int | None]]:
+    """The next token id of each text at a time, None for those that have ended, until all have.
+
+    A text ends with the end-of-document id or after ``settings.tokens``; stop strings are for ``stream_text``. Where
+    the model has a longest context, texts go on from their last half of it when the longest one has filled it.
 
     Args:
         model: In evaluation mode.
-        prompt: Token ids; an end-of-document id is put before them, as before every document in training.
-        settings: How to choose.
+        prompts: Token ids; an end-of-document id is put before them, as before every document in training.
+        settings: How to choose; the text of number n takes ``seed`` + n.
         end_of_document: The id that ends a text.
     """
-    parameter = next(model.parameters())
     context = model.settings.context
-    generator = torch.Generator().manual_seed(settings.seed)
-    cache = model.new_cache(1)
-    history = [end_of_document, *prompt]
+    generators = [torch.Generator().manual_seed(settings.seed + number) for number in range(len(prompts))]
+    histories = [[end_of_document, *prompt] for prompt in prompts]
+    ended = [False] * len(prompts)
+    cache = model.new_cache(len(prompts))
     # Room for at least one more token in the context.
-    waiting = history[-(context - 1) :]
-    for _ in range(settings.tokens):
-        if cache.length + len(waiting) > context:
-            cache.length = 0
-            waiting = history[-max(1, context // 2) :]
-        logits = model(torch.tensor([waiting], device=parameter.device), cache=cache)[0, -1]
-        token = sample(logits, settings, generator)
-        if token == end_of_document:
+    waiting = _padded(histories, context - 1 if model.limited_by_context else None, cache, end_of_document)
+    for number in range(settings.tokens):
+        if model.limited_by_context and cache.length + len(waiting[0]) > context:
+            waiting = _padded(histories, max(1, context // 2), cache, end_of_document)
+        logits = model(torch.tensor(waiting, device=next(model.parameters()).device), cache=cache)[:, -1]
+        if number < settings.least_tokens:
+            logits[:, end_of_document] = -math.inf
+        tokens: list[int | None] = []
+        for row, history in enumerate(histories):
+            token = None if ended[row] else sample(logits[row], settings, generators[row], history=history)
+            ended[row] = token in (None, end_of_document)
+            tokens.append(None if ended[row] else token)
+            if token is not None and not ended[row]:
+                history.append(token)
+        if all(ended):
             return
-        yield token
-        history.append(token)
-        waiting = [token]
+        yield tokens
+        waiting = [[history[-1]] for history in histories]
 
 
-def stream_text(ids: Iterator[int], decode: Callable[[list[int]], str]) -> Iterator[str]:
+def _padded(histories: list[list[int]], longest: int | None, cache: Cache, padding: int) -> list[list[int]]:
+    """The ends of texts as rows of one length, padded in front, for an empty cache."""
+    rows = [history if longest is None else history[-longest:] for history in histories]
+    length = max(map(len, rows))
+    cache.length = 0
+    cache.first = None
+    if any(len(row) < length for row in rows):
+        cache.first = torch.tensor([length - len(row) for row in rows], device=cache.device)
+    return [[padding] * (length - len(row)) + row for row in rows]
+
+
+def stream_text(ids: Iterator[int], decode: Callable[[list[int]], str], *, stop: Sequence[str] = ()) -> Iterator[str]:
     """Pieces of text as soon as their characters are whole: a Chinese character may be spread over several tokens.
 
-    Joined they are the text of all ids. What the last token stands for depends on the one before it, where words are
-    joined by spaces; so each piece is what a token adds.
+    Joined they are the text of all ids, up to the first stop string. What the last token stands for depends on the one
+    before it, where words are joined by spaces; so each piece is what a token adds.
+
+    Args:
+        ids: Tokens as they come; no more are taken when the text has ended.
+        decode: Text of tokens.
+        stop: Strings before which the text ends; what may become one of them is held back.
     """
+    held = ""
+    for piece in _whole_characters(ids, decode):
+        held += piece
+        places = [place for place in map(held.find, stop) if place >= 0]
+        if places:
+            if held[: min(places)]:
+                yield held[: min(places)]
+            return
+        kept = max((_overlap(held, text) for text in stop), default=0)
+        if len(held) > kept:
+            yield held[: len(held) - kept]
+            held = held[len(held) - kept :]
+    if held:
+        yield held
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Characters at the end of a text with which the stop string begins."""
+    longest = min(len(text), len(stop) - 1)
+    return next((size for size in range(longest, 0, -1) if text.endswith(stop[:size])), 0)
+
+
+def _whole_characters(ids: Iterator[int], decode: Callable[[list[int]], str]) -> Iterator[str]:
     tokens: list[int] = []
     written = 0
     for token in ids:

@@ -215,7 +215,7 @@ def _samples(
         ids = generate(
             network, vocabulary.encode_batch([prompt])[0], sampling, end_of_document=vocabulary.end_of_document
         )
-        samples.append(Sample(prompt, "".join(stream_text(ids, vocabulary.decode))))
+        samples.append(Sample(prompt, "".join(stream_text(ids, vocabulary.decode, stop=settings.sampling.stop))))
     return samples
 
 

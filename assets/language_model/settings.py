@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from assets.language_model.launcher import LaunchSettings
-from training.generation import SamplingSettings
 from training.run_settings import TrainingSettings
+from training.sampling import SamplingSettings
 from training.settings import Settings
 
 

@@ -10,8 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.training.models.test_decoder import tiny_model
-from training.generation import SamplingSettings, generate, sample, stream_text
+from training.generation import generate, generate_batch, stream_text
 from training.models import LanguageModel, ModelSettings, build_model
+from training.sampling import SamplingSettings, sample
 from training.settings import SettingsError
 
 END = 0
@@ -120,6 +121,9 @@ def test_whoever_reads_keeps_its_gradients() -> None:
         ({"top_p": 0.9}, [1 / 7, 4 / 7, 2 / 7, 0]),
         ({"top_p": 0.9, "top_k": 2}, [0, 2 / 3, 1 / 3, 0]),
         ({"temperature": 0.5, "top_p": 0.77}, [0, 0.8, 0.2, 0]),
+        ({"min_p": 0.26}, [0, 2 / 3, 1 / 3, 0]),
+        ({"min_p": 0.24}, [1 / 7, 4 / 7, 2 / 7, 0]),
+        ({"min_p": 1.0}, [0, 1, 0, 0]),
     ],
 )
 def test_tokens_are_chosen_within_the_limits(values: dict[str, float], expected: list[float]) -> None:
@@ -144,6 +148,44 @@ def test_the_likeliest_token_is_never_left_out(
     assert likelier < (top_k or len(values))
     if likelier and temperature:
         assert float(torch.softmax(logits.double() / temperature, -1)[logits > logits[chosen]].sum()) < top_p + 1e-6
+
+
+def test_what_is_in_the_text_becomes_less_likely() -> None:
+    sampling = SamplingSettings(temperature=0, repetition_penalty=3.0)
+    generator = torch.Generator()
+    assert sample(LOGITS, sampling, generator) == 1
+    assert sample(LOGITS, sampling, generator, history=[1, 1]) == 2
+    assert sample(LOGITS, sampling, generator, history=[1, 2]) == 1
+    below = torch.tensor([-1.0, -2.0])
+    assert sample(below, sampling, generator, history=[0]) == 1
+    assert float(below[0]) == -1.0
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_texts_of_a_batch_are_those_of_each_alone(temperature: float) -> None:
+    model = without_end(64)
+    prompts = [[3], [4, 5, 6, 7, 8], [], [9, 9]]
+    rows = list(
+        generate_batch(model, prompts, SamplingSettings(tokens=9, temperature=temperature), end_of_document=END)
+    )
+    assert len(rows) == 9
+    for number, prompt in enumerate(prompts):
+        alone = SamplingSettings(tokens=9, temperature=temperature, seed=number)
+        expected = list(generate(model, prompt, alone, end_of_document=END))
+        assert [row[number] for row in rows if row[number] is not None] == expected
+
+
+def test_texts_of_a_batch_end_on_their_own() -> None:
+    rows = list(generate_batch(counting_model(), [[8], [6], [9]], greedy(99), end_of_document=END))
+    assert rows == [[9, 7, None], [None, 8, None], [None, 9, None]]
+
+
+def test_no_text_ends_too_early() -> None:
+    found = list(
+        generate(counting_model(), [9], SamplingSettings(temperature=0, tokens=3, least_tokens=2), end_of_document=END)
+    )
+    assert len(found) in (2, 3)
+    assert END not in found
 
 
 @pytest.mark.parametrize("values", [{"top_p": 0}, {"top_p": 1.1}, {"temperature": -1}, {"top_k": -1}, {"tokens": 0}])
@@ -177,6 +219,24 @@ def test_a_piece_comes_as_soon_as_it_is_whole() -> None:
             yield token
 
     assert [(taken[-1], piece) for piece in stream_text(ids(), bytes_of(parts))] == [(0, "a"), (3, "海"), (4, "b")]
+
+
+@settings(deadline=None)
+@given(text=st.text("ab海\n", max_size=12), stop=st.lists(st.text("ab海\n", min_size=1, max_size=3), max_size=2))
+def test_a_text_ends_before_a_stop_string(text: str, stop: list[str]) -> None:
+    pieces = list(stream_text(iter(range(len(text))), lambda ids: "".join(text[number] for number in ids), stop=stop))
+    ends = [text.find(string) for string in stop if string in text]
+    assert "".join(pieces) == text[: min(ends, default=len(text))]
+    assert all(pieces)
+
+
+def test_no_token_is_taken_after_a_stop_string() -> None:
+    ids = iter(range(6))
+    assert list(stream_text(ids, lambda tokens: "".join("abcdef"[token] for token in tokens), stop=["cd"])) == [
+        "a",
+        "b",
+    ]
+    assert next(ids) == 4
 
 
 def test_words_keep_the_spaces_between_them() -> None:

@@ -50,6 +50,10 @@ class DecoderForm:
 
     model_types = ("qwen3", "llama")
 
+    def reads(self, configuration: Mapping[str, Any]) -> bool:
+        """By the model type."""
+        return configuration["model_type"] in self.model_types
+
     def writes(self, settings: ModelSettings) -> bool:
         """Decoders with one feed-forward block a layer."""
         return settings.architecture == "decoder" and not settings.experts

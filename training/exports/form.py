@@ -21,6 +21,9 @@ class ExportForm(Protocol):
     def model_types(self) -> tuple[str, ...]:
         """What ``config.json`` calls it."""
 
+    def reads(self, configuration: Mapping[str, Any]) -> bool:
+        """Whether a folder with this ``config.json`` is in this form."""
+
     def writes(self, settings: ModelSettings) -> bool:
         """Whether models of these settings are written in this form."""
 

@@ -15,6 +15,10 @@ class OwnForm:
 
     model_types = ("corpusline",)
 
+    def reads(self, configuration: Mapping[str, Any]) -> bool:
+        """By the model type."""
+        return configuration["model_type"] in self.model_types
+
     def writes(self, settings: ModelSettings) -> bool:
         """All of them."""
         return True

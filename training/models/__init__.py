@@ -7,11 +7,13 @@ from functools import lru_cache
 
 import torch
 
-from training.models.attention import KeyValueCache
+from training.models.attention import Cache, Documents, KeyValueCache, documents_of
 from training.models.decoder import Decoder
-from training.models.language_model import Cache, Documents, LanguageModel, documents_of
+from training.models.gpt2 import GPT2
+from training.models.language_model import LanguageModel
 from training.models.loss import IGNORED, LossSettings
 from training.models.settings import Architecture, ModelSettings
+from training.models.transformer import Transformer
 
 __all__ = [
     "IGNORED",
@@ -29,7 +31,11 @@ __all__ = [
     "training_flops_per_token",
 ]
 
-MODELS: dict[Architecture, type[LanguageModel]] = {"decoder": Decoder}
+MODELS: dict[Architecture, type[LanguageModel]] = {
+    "decoder": Decoder,
+    "gpt2": GPT2,
+    "transformer": Transformer,
+}
 
 
 def build_model(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,49 @@ from training.models.settings import ModelSettings
 
 Mask = Tensor | BlockMask | None
 """Who sees whom: bool [batch, 1, queries, keys], or blocks that leave out what nobody sees, or everything before."""
+
+
+class Cache(Protocol):
+    """What a model remembers of the tokens before, for generation.
+
+    Attributes:
+        length: Tokens seen.
+        first: int64 [batch], where each row's text begins, or None if all begin at 0: short ones are padded in front.
+    """
+
+    length: int
+    first: Tensor | None
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lies."""
+
+
+class Documents(NamedTuple):
+    """What keeps the documents of a row apart.
+
+    Attributes:
+        positions: int64 [batch, time], counted from the beginning of each document.
+        mask: Which tokens see which.
+    """
+
+    positions: Tensor
+    mask: Tensor | BlockMask
+
+
+def documents_of(tokens: Tensor, end_of_document: int, *, blocks: bool | None = None) -> Documents:
+    """Documents of rows int64 [batch, time] in which each end-of-document id is the beginning of the next document.
+
+    Args:
+        tokens: The rows.
+        end_of_document: The id.
+        blocks: Whether the mask is made of blocks; None does what is fast on the rows' device.
+    """
+    begins = tokens == end_of_document
+    places = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
+    first = torch.where(begins, places, 0).cummax(-1).values
+    mask = document_mask(begins.cumsum(-1), blocks=tokens.is_cuda if blocks is None else blocks)
+    return Documents(places - first, mask)
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Mask, *, dropout: float = 0.0) -> Tensor:
@@ -77,6 +120,11 @@ class KeyValueCache:
         self.length = 0
         self.first: Tensor | None = None
 
+    @property
+    def device(self) -> torch.device:
+        """Where it lies."""
+        return self.keys.device
+
     def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Store the new tokens' keys and values of a layer; returns those of all tokens so far."""
         end = self.length + keys.shape[2]
@@ -103,3 +151,13 @@ class KeyValueCache:
             places == torch.arange(self.length, end, device=self.keys.device).unsqueeze(-1)
         )
         return (visible & begun).unsqueeze(1)
+
+
+def places(tokens: Tensor, cache: Cache | None, documents: Documents | None) -> tuple[Tensor, Mask]:
+    """Positions of tokens int64 [batch, time], in that shape or [time], and who of them sees whom."""
+    if documents is not None:
+        return documents.positions, documents.mask
+    if cache is not None:
+        assert isinstance(cache, KeyValueCache)
+        return cache.positions(tokens.shape[1]), cache.mask(tokens.shape[1])
+    return torch.arange(tokens.shape[1], device=tokens.device), None

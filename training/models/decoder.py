@@ -6,13 +6,12 @@ Rotary positions, root-mean-square normalisation before each block (and of queri
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from training.models.attention import KeyValueCache, Mask, attend
-from training.models.language_model import Cache, Documents, LanguageModel
+from training.models.attention import Cache, Documents, KeyValueCache, Mask, attend, places
+from training.models.language_model import LanguageModel
 from training.models.loss import LossSettings
 from training.models.norms import RootMeanSquareNorm
 from training.models.rotary import rotary_angles, rotate
@@ -105,14 +104,7 @@ class Decoder(LanguageModel):
 
     def hidden(self, tokens: Tensor, *, cache: Cache | None = None, documents: Documents | None = None) -> Tensor:
         """The normalised stream after the last block: tokens int64 [batch, time] to [batch, time, width]."""
-        time = tokens.shape[1]
-        mask: Mask = None
-        positions = torch.arange(time, device=tokens.device)
-        if documents is not None:
-            positions, mask = documents
-        elif cache is not None:
-            assert isinstance(cache, KeyValueCache)
-            positions, mask = cache.positions(time), cache.mask(time)
+        positions, mask = places(tokens, cache, documents)
         if positions.dim() == 2:
             positions = positions.unsqueeze(1)
         angles = rotary_angles(positions, self.settings.head_size, self.settings.rope_base)
@@ -123,7 +115,7 @@ class Decoder(LanguageModel):
             else:
                 x = block(x, angles, cache, mask)
         if cache is not None:
-            cache.length += time
+            cache.length += tokens.shape[1]
         normalised: Tensor = self.final_norm(x)
         return normalised
 

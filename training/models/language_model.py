@@ -2,54 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
-
 import torch
 from torch import Tensor, nn
-from torch.nn.attention.flex_attention import BlockMask
 
-from training.models.attention import document_mask
+from training.models.attention import Cache, Documents
 from training.models.loss import IGNORED, LossSettings, next_token_loss
 from training.models.settings import ModelSettings
-
-
-class Cache(Protocol):
-    """What a model remembers of the tokens before, for generation.
-
-    Attributes:
-        length: Tokens seen.
-        first: int64 [batch], where each row's text begins, or None if all begin at 0: short ones are padded in front.
-    """
-
-    length: int
-    first: Tensor | None
-
-
-class Documents(NamedTuple):
-    """What keeps the documents of a row apart.
-
-    Attributes:
-        positions: int64 [batch, time], counted from the beginning of each document.
-        mask: Which tokens see which; see ``training.models.attention``.
-    """
-
-    positions: Tensor
-    mask: Tensor | BlockMask
-
-
-def documents_of(tokens: Tensor, end_of_document: int, *, blocks: bool | None = None) -> Documents:
-    """Documents of rows int64 [batch, time] in which each end-of-document id is the beginning of the next document.
-
-    Args:
-        tokens: The rows.
-        end_of_document: The id.
-        blocks: Whether the mask is made of blocks; None does what is fast on the rows' device.
-    """
-    begins = tokens == end_of_document
-    places = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
-    first = torch.where(begins, places, 0).cummax(-1).values
-    mask = document_mask(begins.cumsum(-1), blocks=tokens.is_cuda if blocks is None else blocks)
-    return Documents(places - first, mask)
 
 
 class OutputLayer(nn.Linear):
@@ -71,11 +29,13 @@ class LanguageModel(nn.Module):
         settings: The shape.
         loss_settings: What is minimised.
         activation_checkpointing: Whether blocks are computed again in the backward pass.
+        limited_by_context: Whether no text can be longer than the context.
         balance_loss: Of the last forward pass: what experts add to the objective, or None.
     """
 
     embedding: nn.Embedding
     head: OutputLayer
+    limited_by_context = True
 
     def __init__(
         self,
