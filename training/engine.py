@@ -10,7 +10,7 @@ import torch
 from deepspeed.accelerator import get_accelerator
 
 from training.initialisation import copy_weights, initialise
-from training.models import LanguageModel, build_model
+from training.models import LanguageModel, ModelSettings, build_model, parameter_count
 from training.optimizers import build_optimizer
 from training.run_settings import ParallelSettings, TrainingSettings
 
@@ -34,7 +34,14 @@ def deepspeed_configuration(settings: TrainingSettings, ranks: int, *, universal
         ranks: Processes.
         universal: Whether a checkpoint in DeepSpeed's universal form will be loaded.
     """
-    zero: dict[str, Any] = {"stage": settings.parallel.zero_stage}
+    zero: dict[str, Any] = {
+        "stage": settings.parallel.zero_stage,
+        # DeepSpeed's own are a gigabyte also for a small model.
+        "reduce_bucket_size": bucket_size(settings.model),
+        "allgather_bucket_size": bucket_size(settings.model),
+        # Only vectors are kept whole on every rank under stage 3.
+        "stage3_param_persistence_threshold": 10 * settings.model.width,
+    }
     if settings.optimizer.name == "muon" and settings.parallel.zero_stage == 3:
         # Muon needs whole gradients.
         zero["reduce_scatter"] = False
@@ -43,7 +50,7 @@ def deepspeed_configuration(settings: TrainingSettings, ranks: int, *, universal
     return {
         "train_micro_batch_size_per_gpu": settings.parallel.micro_batch,
         "gradient_accumulation_steps": settings.gradient_accumulation(settings.phases[0].batch or 0, ranks),
-        "gradient_clipping": settings.optimizer.gradient_clipping,
+        "gradient_clipping": settings.optimizer.largest_norm,
         "bf16": {"enabled": precision(settings.parallel) == torch.bfloat16},
         "zero_optimization": zero,
         # The optimizers are torch's own and ours, which DeepSpeed accepts with ZeRO only when told so.
@@ -52,6 +59,11 @@ def deepspeed_configuration(settings: TrainingSettings, ranks: int, *, universal
         "checkpoint": {"load_universal": universal},
         "steps_per_print": 1 << 62,
     }
+
+
+def bucket_size(model: ModelSettings) -> int:
+    """Parameters that are brought together at once: an eighth of the model, within bounds."""
+    return min(max(parameter_count(model) // 8, 1 << 16), 500_000_000)
 
 
 def build_engine(

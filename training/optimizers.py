@@ -6,11 +6,11 @@ vectors (norms, biases) have none.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
 from deepspeed.accelerator import get_accelerator
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from training.models import ModelSettings
@@ -34,7 +34,26 @@ class OptimizerSettings(Settings):
     momentum: float = Field(0.95, ge=0, lt=1, description="muon: decay of its momentum.")
     epsilon: float = Field(1e-8, gt=0, description="Added to the root of the mean of squared gradients.")
     weight_decay: float = Field(0.1, ge=0, description="Of matrices; vectors have none.")
-    gradient_clipping: float = Field(1.0, ge=0, description="Largest norm of all gradients together; 0 is no limit.")
+    gradient_clipping: float | None = Field(
+        None,
+        ge=0,
+        description="Largest norm of all gradients together; 0 is no limit. Null is 1, and no limit for muon, whose "
+        "steps have a fixed size.",
+    )
+
+    @model_validator(mode="after")
+    def _muon_is_not_clipped(self) -> Self:
+        if self.name == "muon" and self.gradient_clipping:
+            # DeepSpeed's ZeRO orthogonalises gradients before it clips, so it would clip the steps.
+            raise ValueError(f"gradient_clipping {self.gradient_clipping}: with muon leave it out")
+        return self
+
+    @property
+    def largest_norm(self) -> float:
+        """What gradients are clipped to; 0 is no limit."""
+        if self.gradient_clipping is not None:
+            return self.gradient_clipping
+        return 0.0 if self.name == "muon" else 1.0
 
 
 def is_matrix(parameter: Tensor) -> bool:
@@ -72,10 +91,7 @@ def build_optimizer(
     groups = parameter_groups(model, shape, settings)
     betas = (settings.beta1, settings.beta2)
     if settings.name == "muon":
-        # Imported late, because it compiles its kernels.
-        from deepspeed.runtime.zero.muon.muon_optimizer import MuonWithAuxAdam
-
-        optimizer: torch.optim.Optimizer = MuonWithAuxAdam(groups)
+        optimizer: torch.optim.Optimizer = _muon(groups)
     elif settings.name == "sgd":
         optimizer = torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.beta1)
     elif settings.name == "lion":
@@ -87,6 +103,18 @@ def build_optimizer(
         optimizer = adam(groups, lr=settings.learning_rate, betas=betas, eps=settings.epsilon, fused=True)
     for group in optimizer.param_groups:
         group["peak"] = group["lr"]
+    return optimizer
+
+
+def _muon(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    # Imported late, because it compiles its kernels.
+    from deepspeed.runtime.zero.muon import original_muon
+    from deepspeed.runtime.zero.muon.muon_optimizer import MuonWithAuxAdam
+
+    if get_accelerator().device_name() == "cpu":
+        # It would iterate in 16 bits, which most processors do not multiply, and stages would differ by the rounding.
+        original_muon.ns_compute_dtype = lambda ns_method="gram": torch.float32
+    optimizer: torch.optim.Optimizer = MuonWithAuxAdam(groups)
     return optimizer
 
 
@@ -128,7 +156,6 @@ def _of_muon(orthogonalised: bool, settings: OptimizerSettings) -> dict[str, Any
     if settings.name != "muon":
         return {}
     if orthogonalised:
-        # In 16 bits where the hardware multiplies them; the iteration does not need more.
         method = "standard" if get_accelerator().device_name() == "cuda" else "gram"
         return {"use_muon": True, "momentum": settings.momentum, "ns_method": method}
     return {"use_muon": False, "betas": (settings.beta1, settings.beta2), "eps": settings.epsilon}
