@@ -5,8 +5,8 @@ python -m benchmarks.zero_memory --json FILE
 A model of six million parameters is trained in bfloat16 by 1, 2 and 4 processes with gloo. All live tensors of a rank
 are counted twice: after the backward pass, when gradients are there, and after the step. The formula (Rajbhandari et
 al., arXiv:1910.02054, section 3.1 and figure 1) is for P parameters and N ranks, in bytes: 16 P; 4 P + 12 P / N;
-2 P + 14 P / N; 16 P / N. Then a small model is trained for a hundred steps in float32 by every stage, with AdamW and with
-Muon, and its losses are compared with those of stage 0 on one rank.
+2 P + 14 P / N; 16 P / N. Then a small model is trained for a hundred steps in float32 by every stage, with AdamW and
+with Muon, and its losses are compared with those of stage 0 on one rank.
 """
 
 from __future__ import annotations

@@ -52,10 +52,12 @@ class Checkpoint:
     files: tuple[FileEntry, ...]
 
 
-def save_checkpoint(engine: Any, run: Path, *, step: int, samples: int, fingerprint: str, keep: int) -> None:
-    """Write a checkpoint by all ranks together, then remove all but the newest ``keep``."""
+def save_checkpoint(
+    engine: Any, run: Path, *, step: int, samples: int, fingerprint: str, keep: int, best: int | None = None
+) -> None:
+    """Write a checkpoint by all ranks together; then remove all but the newest ``keep`` and that of step ``best``."""
     folder = run / FOLDER
-    tag = f"step-{step:010d}"
+    tag = _tag(step)
     first = dist.get_rank() == 0
     if first:
         # An unfinished one of a killed run.
@@ -73,6 +75,8 @@ def save_checkpoint(engine: Any, run: Path, *, step: int, samples: int, fingerpr
         write_atomically(folder / tag / RECORD, json.dumps({"format": FORMAT} | asdict(record), indent=1))
         complete = [path.parent for path in sorted(folder.glob(f"step-*/{RECORD}"))]
         for old in complete[:-keep]:
+            if best is not None and old.name == _tag(best):
+                continue
             # The record goes first: what is left of a killed removal is no checkpoint.
             (old / RECORD).unlink()
             shutil.rmtree(old)
@@ -83,20 +87,41 @@ def newest_checkpoint(run: Path) -> tuple[Path, Checkpoint] | None:
     """The newest checkpoint whose files are all as its record says; a damaged one is named in the log and left out."""
     for path in sorted((run / FOLDER).glob(f"step-*/{RECORD}"), reverse=True):
         try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
-            if fields.pop("format") != FORMAT:
-                raise ValueError("unknown format")
-            fields["files"] = tuple(FileEntry(**entry) for entry in fields["files"])
-            checkpoint = Checkpoint(**fields)
-            for entry in checkpoint.files:
-                file = path.parent / entry.path
-                if not file.is_file() or file.stat().st_size != entry.size or file_sha256(file) != entry.sha256:
-                    raise ValueError(f"{entry.path} is missing or damaged")
+            return path.parent, _checked(path)
         except (OSError, ValueError, KeyError, TypeError) as error:
             log.warning("checkpoint %s is not used: %s", path.parent, error)
-            continue
-        return path.parent, checkpoint
     return None
+
+
+def open_checkpoint(run: Path, step: int) -> tuple[Path, Checkpoint]:
+    """The checkpoint of a step.
+
+    Raises:
+        CheckpointError: If it is not there, or damaged.
+    """
+    folder = run / FOLDER / _tag(step)
+    try:
+        return folder, _checked(folder / RECORD)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{folder} cannot be used: {error}") from error
+
+
+def _tag(step: int) -> str:
+    return f"step-{step:010d}"
+
+
+def _checked(path: Path) -> Checkpoint:
+    """A record whose files are all as it says."""
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    if fields.pop("format") != FORMAT:
+        raise ValueError("unknown format")
+    fields["files"] = tuple(FileEntry(**entry) for entry in fields["files"])
+    checkpoint = Checkpoint(**fields)
+    for entry in checkpoint.files:
+        file = path.parent / entry.path
+        if not file.is_file() or file.stat().st_size != entry.size or file_sha256(file) != entry.sha256:
+            raise ValueError(f"{entry.path} is missing or damaged")
+    return checkpoint
 
 
 def needs_conversion(checkpoint: Checkpoint, *, ranks: int, zero_stage: int) -> bool:

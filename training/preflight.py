@@ -83,6 +83,10 @@ def run_fingerprint(settings: RunSettings, sources: list[Shards]) -> str:
         exclude={
             "parallel": {"micro_batch", "compile", "activation_checkpointing", "offload_optimizer"},
             "log_every": True,
+            "inspect_every": True,
+            "patience": True,
+            "keep_best": True,
+            "profile": True,
             "validate_every": True,
             "validation_documents": True,
             "checkpoint_every": True,

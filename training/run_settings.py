@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from training.models import LossSettings, ModelSettings
 from training.optimizers import OptimizerSettings
+from training.profiling import ProfileSettings
 from training.rows import SampleSettings
 from training.settings import Settings, SettingsError
 from training.shards import is_remote
@@ -95,6 +96,17 @@ class TrainingSettings(Settings):
     validation_documents: int = Field(
         64, ge=1, description="Documents of each source in a validation while training; the evaluation takes all."
     )
+    inspect_every: int = Field(
+        250, ge=0, description="Steps between two records of norms, attention and dead units by layer; 0 is never."
+    )
+    patience: int = Field(
+        0, ge=0, description="Stop after this many validations without a better one; 0 never stops early."
+    )
+    keep_best: bool = Field(
+        False,
+        description="Export the weights of the best validation instead of the last; a checkpoint keeps them.",
+    )
+    profile: ProfileSettings = Field(default_factory=ProfileSettings, description="Where the time of steps goes.")
     checkpoint_every: int = Field(250, ge=1, description="Steps between two checkpoints.")
     keep_checkpoints: int = Field(2, ge=1, description="Newest checkpoints kept.")
 

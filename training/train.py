@@ -15,14 +15,12 @@ import json
 import logging
 import math
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 # Started as a file, Python looks for modules in this folder; without an installation they are found from above it.
 if sys.path and Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
@@ -34,69 +32,41 @@ import torch
 from deepspeed.accelerator import get_accelerator
 
 from training.artifact import write_atomically
+from training.best import Best
 from training.checkpoint import (
     CheckpointError,
     load_checkpoint,
     needs_conversion,
     newest_checkpoint,
+    open_checkpoint,
     save_checkpoint,
 )
+from training.divergence import DivergedError, documents_of_step, first_wrong_layer, named
 from training.engine import build_engine, precision
 from training.export import export_model, full_weights, load_model
 from training.exports import ExportError
+from training.layer_statistics import StepStatistics
 from training.loader import Batch, BatchStream, Prefetch
 from training.models import IGNORED, documents_of, parameter_count, training_flops_per_token
 from training.permutation import SampleOrderError
 from training.preflight import check_run, run_fingerprint
-from training.records import Recorder
+from training.profiling import Profiler
+from training.records import METRICS, Recorder, read_records
+from training.report import REPORT, Report
 from training.run_settings import RunSettings, load_run_settings
 from training.samples import PACKING, RUN, earlier_runs, first_step, recorded, training_samples
 from training.schedule import learning_rate_share
 from training.scoring import Score, score_documents
 from training.settings import SettingsError
 from training.shards import ShardError, Shards
+from training.stop_signal import StopSignal
 
 WRONG_INPUT, STOPPED = 2, 75
-REPORT, MODEL, LOCK = "report.json", "model", ".lock"
+MODEL, LOCK = "model", ".lock"
+INSPECTED = 512
+"""Tokens of the row that layers are looked at with."""
 
 log = logging.getLogger("training")
-
-
-class DivergedError(RuntimeError):
-    """The loss is no finite number any more; the message says what to change."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """The end of a training, as ``report.json`` holds it.
-
-    Attributes:
-        steps: Optimizer steps.
-        tokens: Tokens trained on.
-        parameters: Of the model.
-        ranks: Processes.
-        precision: Type of weights and activations.
-        seconds: Spent on steps in the last run of the program, without validation and checkpoints.
-        tokens_per_second: Of all ranks, over those seconds and steps, the first ten left out.
-        model_flops_per_second: By the model's own operations, recomputation not counted.
-        train_loss: Mean of the last record, nats a token.
-        validation: Loss and bits a byte by source after the last step, over the first documents of each.
-        epochs: Passes over each source's training tokens, by dump.
-        fingerprint: Of settings and data.
-    """
-
-    steps: int
-    tokens: int
-    parameters: int
-    ranks: int
-    precision: str
-    seconds: float
-    tokens_per_second: float
-    model_flops_per_second: float
-    train_loss: float
-    validation: dict[str, dict[str, float]]
-    epochs: dict[str, float]
-    fingerprint: str
 
 
 def seed_of(seed: int, step: int, rank: int) -> int:
@@ -117,26 +87,6 @@ def locked(run: Path) -> Iterator[None]:
         except BlockingIOError:
             raise SettingsError(f"another training is at work in {run}; wait for it or stop it") from None
         yield
-
-
-class StopSignal:
-    """Remembers SIGTERM and SIGINT, and lets all ranks agree on it."""
-
-    def __init__(self) -> None:
-        self.received = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._receive)
-
-    def _receive(self, number: int, frame: Any) -> None:
-        self.received = True
-
-    def agreed(self, ranks: int, device: torch.device) -> bool:
-        """Whether any rank was asked to stop; called by all together."""
-        if ranks == 1:
-            return self.received
-        flag = torch.tensor([float(self.received)], device=device)
-        torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
-        return bool(flag.item())
 
 
 class Training:
@@ -175,10 +125,12 @@ class Training:
         self.timed_tokens = 0
         self.last_loss = math.nan
         self.validation: dict[str, dict[str, float]] = {}
+        self.best = Best()
         if found:
             folder, checkpoint = found
             load_checkpoint(self.engine, folder, checkpoint, fingerprint=self.fingerprint, convert=convert)
             self.step = checkpoint.step
+            self.best = Best.of(read_records(self.run / METRICS), self.step)
 
     def batches(self) -> Iterator[Batch]:
         """This rank's micro-batches of the steps that are left, in order."""
@@ -203,40 +155,53 @@ class Training:
         settings = self.settings
         if self.step:
             recorder.say(f"resumed from the checkpoint of step {self.step}")
-        losses = torch.zeros((), device=self.device)
-        since, waited, begin = self.step, 0.0, time.perf_counter()
+        losses: list[torch.Tensor] = []
+        waited, begin = 0.0, time.perf_counter()
         first_step = self.step
-        with Prefetch(self.batches()) as batches:
-            while self.step < settings.steps:
-                losses += self._one_step(batches)
+        profiler = Profiler(settings.profile, self.run, self.rank)
+        with Prefetch(self.batches()) as batches, profiler:
+            while self.step < settings.steps and not self.stopped_early:
+                losses.append(self._one_step(batches, recorder))
                 self.step += 1
+                profiler.step()
                 last = self.step == settings.steps
                 recorder.advance({"loss": f"{self.last_loss:.3f}"})
                 if self.step % settings.log_every == 0 or last:
-                    mean = float(losses) / (self.step - since)
                     elapsed = time.perf_counter() - begin
-                    self._record(recorder, mean, self.step - since, elapsed, batches.wait_seconds - waited)
+                    self._record(recorder, losses, elapsed, batches.wait_seconds - waited)
                     # The first ones compile.
-                    if since >= first_step + 10:
+                    if self.step - len(losses) >= first_step + 10:
                         self.step_seconds += elapsed
-                        self.timed_tokens += settings.tokens_after(self.step) - settings.tokens_after(since)
-                    losses.zero_()
-                    since, waited, begin = self.step, batches.wait_seconds, time.perf_counter()
+                        done = settings.tokens_after(self.step) - settings.tokens_after(self.step - len(losses))
+                        self.timed_tokens += done
+                    losses.clear()
+                    waited, begin = batches.wait_seconds, time.perf_counter()
                 pause = time.perf_counter()
+                better = False
                 if self.step % settings.validate_every == 0 or last:
-                    self.validate(recorder)
+                    better = self.validate(recorder)
                 stop = self.stop.agreed(self.ranks, self.device)
-                if self.step % settings.checkpoint_every == 0 or last or stop:
+                if self.step % settings.checkpoint_every == 0 or last or stop or (better and settings.keep_best):
                     self.save()
                 begin += time.perf_counter() - pause
                 if stop and not last:
                     recorder.say(f"stopped by a signal after step {self.step}; started again it goes on from there")
                     return False
+        if self.stopped_early:
+            recorder.say(
+                f"stopped early after step {self.step}: no better validation since step {self.best.step}, which had "
+                f"{self.best.loss:.4f} nats a token"
+            )
         if not self.validation:
             self.validate(recorder)
         return True
 
-    def _one_step(self, batches: Prefetch) -> torch.Tensor:
+    @property
+    def stopped_early(self) -> bool:
+        """Whether validation has not improved for as long as the settings have patience."""
+        return bool(self.settings.patience) and self.best.since >= self.settings.patience
+
+    def _one_step(self, batches: Prefetch, recorder: Recorder) -> torch.Tensor:
         """Do a step; returns this rank's part of the mean cross-entropy of its targets, without waiting for it."""
         share = learning_rate_share(self.step, steps=self.settings.steps, settings=self.settings.schedule)
         for group in self.engine.optimizer.param_groups:
@@ -249,13 +214,20 @@ class Training:
         targets = [batch.targets(end_of_document) for batch in step_batches]
         divisor = self._divisor(targets)
         total = torch.zeros((), device=self.device)
-        for batch, wanted in zip(step_batches, targets, strict=True):
+        every = self.settings.inspect_every
+        inspected = every and (self.step + 1) % every == 0
+        statistics = StepStatistics(self.engine.module, ranks=self.ranks) if inspected else None
+        for number, (batch, wanted) in enumerate(zip(step_batches, targets, strict=True), start=1):
             inputs = batch.inputs()
             documents = documents_of(inputs, end_of_document) if self.settings.samples.document_mask else None
             objective, nats = self.engine(inputs, wanted, divisor=divisor, documents=documents)
             self.engine.backward(objective)
+            if statistics is not None and number == self.accumulation:
+                statistics.gradients()
             self.engine.step()
             total += nats
+        if statistics is not None:
+            recorder.write(self.step + 1, {"layers": statistics.finish(step_batches[0].inputs()[:1, :INSPECTED])})
         return total / self.accumulation
 
     def _divisor(self, targets: list[torch.Tensor]) -> torch.Tensor:
@@ -277,18 +249,18 @@ class Training:
             self.engine.micro_steps = 0
             self.accumulation = accumulation
 
-    def _record(self, recorder: Recorder, mean: float, steps: int, seconds: float, waited: float) -> None:
-        value = torch.tensor(mean, device=self.device)
+    def _record(self, recorder: Recorder, losses: list[torch.Tensor], seconds: float, waited: float) -> None:
+        steps = len(losses)
+        means = torch.stack(losses)
         if self.ranks > 1:
-            torch.distributed.all_reduce(value)
-            value /= self.ranks
-        self.last_loss = float(value)
-        norm = self.engine.get_global_grad_norm()
+            torch.distributed.all_reduce(means)
+            means /= self.ranks
+        self.last_loss = float(means.mean())
         if not math.isfinite(self.last_loss):
-            raise DivergedError(
-                f"the loss is {self.last_loss} at step {self.step}: lower the learning rate or lengthen the warm-up; "
-                "the last checkpoint is from before, and is not gone on from with other settings"
-            )
+            self._diverged(self.step - steps + int((~means.isfinite()).nonzero()[0]))
+        # Under ZeRO DeepSpeed measures what Muon has made of the gradients.
+        measured = self.settings.optimizer.name != "muon" or not self.settings.parallel.zero_stage
+        norm = self.engine.get_global_grad_norm() if measured else None
         tokens = self.settings.tokens_after(self.step) - self.settings.tokens_after(self.step - steps)
         speed = tokens / seconds
         values = {
@@ -312,6 +284,23 @@ class Training:
                 f"{left / 60:.1f} min left"
             )
 
+    def _diverged(self, step: int) -> None:
+        """Say where the loss of a step, counted from 0, stopped being a number; by all ranks together.
+
+        Raises:
+            DivergedError: Always.
+        """
+        order = self.steps_before + step
+        first, _, parts = self.reader.order.step(order)
+        rows = self.reader.batch(first, self.settings.parallel.micro_batch, parts=parts).on(self.device)
+        where = first_wrong_layer(self.engine.module, rows.inputs())
+        documents = named(documents_of_step(self.reader, self.sources, order))
+        raise DivergedError(
+            f"the loss is no finite number since step {step + 1}: {where}; that step read {documents}. "
+            "Lower the learning rate, lengthen the warm-up, or leave documents out; the last checkpoint is from before "
+            "and goes on only with the same settings"
+        )
+
     def _samples(self) -> int:
         """Samples of the order that were seen, those of the runs before this one counted in."""
         return self.reader.order.step(self.steps_before + self.step).first
@@ -320,8 +309,8 @@ class Training:
         epochs = self.reader.order.epochs(self._samples())
         return {source.dump: passes for source, passes in zip(self.sources, epochs, strict=True)}
 
-    def validate(self, recorder: Recorder) -> None:
-        """Score the first validation documents of each source."""
+    def validate(self, recorder: Recorder) -> bool:
+        """Score the first validation documents of each source; whether the loss is lower than ever before."""
         self.engine.module.eval()
         scores: dict[str, Score] = {}
         for source in self.sources:
@@ -346,6 +335,8 @@ class Training:
         recorder.write(self.step, {"validation_loss": total.loss, "validation": self.validation})
         shown = ", ".join(f"{name} {value['bits_per_byte']:.3f}" for name, value in self.validation.items())
         recorder.say(f"step {self.step}/{self.settings.steps}: validation bits a byte: {shown}")
+        self.best = self.best.after(self.step, total.loss)
+        return self.best.step == self.step
 
     def save(self) -> None:
         """Write a checkpoint."""
@@ -356,10 +347,17 @@ class Training:
             samples=self._samples(),
             fingerprint=self.fingerprint,
             keep=self.settings.keep_checkpoints,
+            best=self.best.step if self.settings.keep_best else None,
         )
 
     def finish(self) -> None:
         """Export the model and write the report, last."""
+        exported = self.step
+        if self.settings.keep_best and self.best.step != self.step:
+            folder, checkpoint = open_checkpoint(self.run, self.best.step)
+            load_checkpoint(self.engine, folder, checkpoint, fingerprint=self.fingerprint, convert=False)
+            exported = self.best.step
+            self.validation = self.best_validation()
         weights = full_weights(self.engine.module, self.rank == 0)
         if self.rank == 0:
             export_model(
@@ -383,9 +381,16 @@ class Training:
                 validation=self.validation,
                 epochs=self._epochs(),
                 fingerprint=self.fingerprint,
+                best_step=exported,
+                stopped_early=self.stopped_early,
             )
             write_atomically(self.run / REPORT, json.dumps(asdict(report), indent=1))
         torch.distributed.barrier()
+
+    def best_validation(self) -> dict[str, dict[str, float]]:
+        """What was recorded of the best validation."""
+        records = [record for record in read_records(self.run / METRICS) if record["step"] == self.best.step]
+        return next((record["validation"] for record in records if "validation" in record), self.validation)
 
 
 def run_training(path: Path) -> int:

@@ -143,6 +143,28 @@ def process_group(
         _stop_session(process, grace_seconds)
 
 
+def rank_environment(launch: LaunchSettings) -> dict[str, str]:
+    """This process's variables, and an equal share of the cores for each rank where nothing else is said."""
+    cores = psutil.cpu_count(logical=False) or 1
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cores // launch.processes))
+    return {**os.environ, "OMP_NUM_THREADS": threads}
+
+
+def stop_left_over(config: Path, *, grace_seconds: float) -> None:
+    """Stop what is left of a trainer whose parent was killed, and let its ranks write a checkpoint.
+
+    Args:
+        config: The trainer's configuration file; its ranks and launchers have it in their command lines.
+        grace_seconds: Time until they are killed.
+    """
+
+    def left_over() -> list[psutil.Process]:
+        wanted = {str(TRAINER), str(config)}
+        return [found for found in psutil.process_iter(["cmdline"]) if wanted <= set(found.info["cmdline"] or ())]
+
+    _stop(left_over, grace_seconds)
+
+
 def last_lines(path: Path, count: int) -> str:
     """The last lines of a text file, reading at most its last 64 KiB."""
     with path.open("rb") as file:
@@ -151,15 +173,19 @@ def last_lines(path: Path, count: int) -> str:
 
 
 def _stop_session(process: subprocess.Popen[bytes], grace_seconds: float) -> None:
-    members = _session_members(process.pid)
+    _stop(lambda: _session_members(process.pid), grace_seconds)
+    process.wait()
+
+
+def _stop(find: Callable[[], list[psutil.Process]], grace_seconds: float) -> None:
+    members = find()
     # DeepSpeed's launchers kill their ranks 30 s after a SIGTERM of their own, and end by themselves after their ranks.
     _signal([member for member in members if not _is_launcher(member)], signal.SIGTERM)
     _, alive = psutil.wait_procs(members, timeout=grace_seconds)
     # A rank may have started another process meanwhile.
-    remaining = {member.pid: member for member in [*alive, *_session_members(process.pid)]}
+    remaining = {member.pid: member for member in [*alive, *find()]}
     _signal(list(remaining.values()), signal.SIGKILL)
     psutil.wait_procs(list(remaining.values()), timeout=10)
-    process.wait()
 
 
 def _session_members(session: int) -> list[psutil.Process]:

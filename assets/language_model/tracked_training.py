@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
-import psutil
 
-from assets.language_model.launcher import TrainerError, run_trainer
+from assets.language_model.launcher import TrainerError, rank_environment, run_trainer
 from assets.language_model.provenance import lineage_tags
 from assets.language_model.settings import LanguageModelSettings
 from assets.language_model.tracking import TrackedTraining, TrackingError, dataset_input, open_experiment, open_tracking
@@ -87,10 +85,6 @@ def train_tracked(
     )
     check_run(configured, ranks=settings.launch.processes)
     tracked = open_tracked(context, settings, run, shards, fingerprint=fingerprint)
-    cores = psutil.cpu_count(logical=False) or 1
-    environment = {
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(max(1, cores // settings.launch.processes))
-    }
     status = "FAILED"
     try:
         with tracked.system_metrics():
@@ -98,7 +92,7 @@ def train_tracked(
                 context,
                 run.configuration,
                 settings.launch,
-                environment=environment,
+                environment=rank_environment(settings.launch),
                 log=run.log,
                 tick=_follow(context, run, tracked),
             )

@@ -87,7 +87,9 @@ def open_run(model: Path) -> TracedRun:
     except (OSError, ValueError) as error:
         raise TraceError(f"{model} cannot be traced, since {RUN} or {REPORT} is missing or damaged: {error}") from error
     before = first_step(earlier)
-    return TracedRun(found, sources, reader, open_vocabulary(model), before, before + report["steps"], report["ranks"])
+    return TracedRun(
+        found, sources, reader, open_vocabulary(model), before, before + report["best_step"], report["ranks"]
+    )
 
 
 def _where_it_is(source: DataSource) -> DataSource:

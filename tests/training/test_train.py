@@ -74,6 +74,7 @@ def configure(tmp_path: Path, data: dict[str, Any]) -> Callable[..., Path]:
             "log_every": 1,
             "validate_every": 12,
             "checkpoint_every": 6,
+            "inspect_every": 12,
             "model": {
                 "width": 32,
                 "layers": 2,
@@ -137,6 +138,10 @@ def losses(run: Path) -> dict[int, float]:
     return {record["step"]: record["loss"] for record in read_records(run / "metrics.jsonl") if "loss" in record}
 
 
+def layers(run: Path) -> dict[int, dict[str, dict[str, float]]]:
+    return {record["step"]: record["layers"] for record in read_records(run / "metrics.jsonl") if "layers" in record}
+
+
 def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 300
     while not any(record["step"] >= step for record in read_records(run / "metrics.jsonl")):
@@ -161,8 +166,10 @@ def ranks_of(session: int) -> list[int]:
 def test_trains_by_hand_without_dagster_and_mlflow(
     tmp_path: Path, configure: Callable[..., Path], launch: Launch
 ) -> None:
-    output = finish(launch(configure("run")))
+    output = finish(launch(configure("run", profile={"steps": 2})))
     run = tmp_path / "run"
+    assert "aten::" in (run / "profile" / "table-0.txt").read_text()
+    assert json.loads((run / "profile" / "trace-0.json").read_text())["traceEvents"]
     measured = losses(run)
     assert sorted(measured) == list(range(1, 25))
     assert measured[1] == pytest.approx(np.log(VOCABULARY_SIZE), abs=0.05)
@@ -170,6 +177,9 @@ def test_trains_by_hand_without_dagster_and_mlflow(
     report = json.loads((run / "report.json").read_text())
     assert (report["steps"], report["tokens"], report["ranks"]) == (24, 24 * 8 * 32, 1)
     assert set(report["validation"]) == {"up", "down"}
+    assert (report["best_step"], report["stopped_early"]) == (24, False)
+    assert sorted(layers(run)) == [12, 24]
+    assert set(layers(run)[24]) == {"embedding", "blocks.0", "blocks.1", "final_norm", "head", "logits"}
     assert report["epochs"]["down"] > report["epochs"]["up"]
     assert any((run / "tensorboard").iterdir())
     assert "tokens/s" in output
@@ -265,8 +275,12 @@ def test_every_zero_stage_on_two_ranks_learns_what_one_rank_does(
     assert alone.keys() == together.keys()
     first = [measured.pop(1) for measured in (together, alone)]
     assert first[0] == pytest.approx(first[1], rel=1e-5)
-    # Stage 3 adds up in another order, which a high learning rate makes larger from step to step.
-    assert list(together.values()) == pytest.approx(list(alone.values()), rel=1e-2 if stage == 3 else 1e-5)
+    assert list(together.values()) == pytest.approx(list(alone.values()), rel=1e-4)
+    for one, two in zip(layers(tmp_path / "one").values(), layers(tmp_path / "two").values(), strict=True):
+        assert one.keys() == two.keys()
+        for layer, values in one.items():
+            # The row that activations are measured with is the first of the first rank, in either.
+            assert two[layer] == pytest.approx(values, rel=1e-2), layer
 
 
 @pytest.mark.slow
@@ -287,6 +301,30 @@ def test_every_way_to_compute_learns(
     finish(launch(configure("run", parallel=parallel), ranks=1 if "compile" in parallel else 2))
     measured = losses(tmp_path / "run")
     assert measured[24] < 0.85 * measured[1]
+
+
+def test_a_loss_that_is_no_number_is_explained(configure: Callable[..., Path], launch: Launch) -> None:
+    configuration = configure("run", optimizer={"learning_rate": 1e38}, schedule={"shape": "constant", "warmup": 0})
+    output = finish(launch(configuration), code=2)
+    assert "the loss is no finite number since step 2: " in output or "since step 3: " in output
+    assert "no finite numbers; that step read 0000" in output
+    assert "Lower the learning rate" in output
+
+
+@pytest.mark.slow
+def test_a_training_without_progress_stops_and_the_best_weights_are_exported(
+    tmp_path: Path, configure: Callable[..., Path], launch: Launch
+) -> None:
+    schedule = {"shape": "constant", "warmup": 0}
+    options = {"patience": 2, "keep_best": True, "validate_every": 2, "keep_checkpoints": 1, "checkpoint_every": 24}
+    finish(launch(configure("run", optimizer={"learning_rate": 1e-12}, schedule=schedule, **options)))
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["stopped_early"]
+    assert report["best_step"] < report["steps"] < 24
+    assert report["steps"] == report["best_step"] + 4
+    records = {row["step"]: row for row in read_records(tmp_path / "run" / "metrics.jsonl") if "validation" in row}
+    assert report["validation"] == records[report["best_step"]]["validation"]
+    assert min(row["validation_loss"] for row in records.values()) == records[report["best_step"]]["validation_loss"]
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol
 
@@ -71,6 +73,8 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Mask, *, dropout
     Returns:
         [batch, heads, time, size].
     """
+    if _watched is not None:
+        _watched.append(_entropy(queries, keys, mask))
     grouped = keys.shape[1] != queries.shape[1]
     if isinstance(mask, BlockMask):
         mixed: Tensor = _flex(queries.device.type)(queries, keys, values, block_mask=mask, enable_gqa=grouped)
@@ -78,6 +82,29 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Mask, *, dropout
     return F.scaled_dot_product_attention(
         queries, keys, values, attn_mask=mask, dropout_p=dropout, is_causal=mask is None, enable_gqa=grouped
     )
+
+
+_watched: list[float] | None = None
+
+
+@contextmanager
+def watch_attention() -> Iterator[list[float]]:
+    """Collects the mean entropy, in nats, of each call of ``attend`` within; for single short rows, not compiled."""
+    global _watched
+    _watched = []
+    try:
+        yield _watched
+    finally:
+        _watched = None
+
+
+def _entropy(queries: Tensor, keys: Tensor, mask: Mask) -> float:
+    """Mean over batch, heads and queries of the entropy of attention."""
+    keys = keys.repeat_interleave(queries.shape[1] // keys.shape[1], dim=1).float()
+    scores = queries.float() @ keys.mT / queries.shape[-1] ** 0.5
+    visible = mask if isinstance(mask, Tensor) else torch.ones_like(scores[0, 0], dtype=torch.bool).tril()
+    shares = scores.masked_fill(~visible, -torch.inf).softmax(-1)
+    return float(torch.special.entr(shares).sum(-1).mean())
 
 
 def document_mask(numbers: Tensor, *, blocks: bool) -> Tensor | BlockMask:

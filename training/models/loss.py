@@ -57,32 +57,34 @@ def _chunks(tokens: int, vocabulary: int) -> list[slice]:
 
 
 def _chunk_loss(logits: Tensor, targets: Tensor, settings: LossSettings) -> tuple[Tensor, Tensor, Tensor]:
-    """Objective, cross-entropy, and what the backward pass needs besides: the logits' softmax and log-sum-exp."""
-    values = logits.float()
+    """Objective, cross-entropy, and for the backward pass the logarithms of the probabilities, float32."""
+    logarithms = logits.float().log_softmax(-1)
     counted = targets != IGNORED
     chosen = targets.masked_fill(~counted, 0).unsqueeze(-1)
-    normaliser = values.logsumexp(-1)
-    plain = (normaliser - values.gather(-1, chosen).squeeze(-1)).masked_fill(~counted, 0)
-    nats = objective = plain.sum()
+    nats = objective = -logarithms.gather(-1, chosen).squeeze(-1).masked_fill(~counted, 0).sum()
     if settings.label_smoothing:
-        spread = (normaliser - values.mean(-1)).masked_fill(~counted, 0).sum()
+        spread = -logarithms.mean(-1).masked_fill(~counted, 0).sum()
         objective = (1 - settings.label_smoothing) * nats + settings.label_smoothing * spread
     if settings.z_loss:
+        normaliser = logits[:, 0].float() - logarithms[:, 0]
         objective = objective + settings.z_loss * normaliser.square().masked_fill(~counted, 0).sum()
-    return objective, nats, normaliser
+    return objective, nats, logarithms
 
 
-def _logits_gradient(logits: Tensor, normaliser: Tensor, targets: Tensor, settings: LossSettings) -> Tensor:
-    """Of the objective's sum to the logits, in their shape, float32."""
-    counted = targets != IGNORED
-    gradient = (logits.float() - normaliser.unsqueeze(-1)).exp_()
+def _logits_gradient(logits: Tensor, logarithms: Tensor, targets: Tensor, settings: LossSettings) -> Tensor:
+    """Of the objective's sum to the logits, in their shape, float32, as if all targets counted.
+
+    Takes the logarithms' memory: a pass over logits is what costs here.
+    """
     if settings.z_loss:
-        gradient *= (1 + 2 * settings.z_loss * normaliser).unsqueeze(-1)
+        normaliser = logits[:, :1].float() - logarithms[:, :1]
+        gradient = logarithms.exp_().mul_(1 + 2 * settings.z_loss * normaliser)
+    else:
+        gradient = logarithms.exp_()
     if settings.label_smoothing:
         gradient -= settings.label_smoothing / logits.shape[-1]
     certain = torch.full_like(targets, settings.label_smoothing - 1, dtype=torch.float32)
-    gradient.scatter_add_(-1, targets.masked_fill(~counted, 0).unsqueeze(-1), certain.unsqueeze(-1))
-    return gradient.masked_fill_(~counted.unsqueeze(-1), 0)
+    return gradient.scatter_add_(-1, targets.clamp(min=0).unsqueeze(-1), certain.unsqueeze(-1))
 
 
 class _NextTokenLoss(torch.autograd.Function):
@@ -95,12 +97,13 @@ class _NextTokenLoss(torch.autograd.Function):
         objective = nats = torch.zeros((), device=hidden.device)
         for part in _chunks(hidden.shape[0], weight.shape[0]):
             logits = hidden[part] @ weight.T
-            more, plain, normaliser = _chunk_loss(logits, targets[part], settings)
+            more, plain, logarithms = _chunk_loss(logits, targets[part], settings)
             objective, nats = objective + more, nats + plain
-            gradient = _logits_gradient(logits, normaliser, targets[part], settings).to(hidden.dtype)
-            hidden_gradient[part] = gradient @ weight
+            gradient = _logits_gradient(logits, logarithms, targets[part], settings).to(hidden.dtype)
+            counted = (targets[part] != IGNORED).to(hidden.dtype).unsqueeze(-1)
+            torch.mm(gradient, weight, out=hidden_gradient[part]).mul_(counted)
             # Many parts of a sum in bfloat16 would lose what each of them adds.
-            share = (gradient.T @ hidden[part]).float()
+            share = (gradient.T @ (hidden[part] * counted)).float()
             weight_gradient = share if weight_gradient is None else weight_gradient.add_(share)
         if weight_gradient is None:
             weight_gradient = torch.zeros_like(weight)

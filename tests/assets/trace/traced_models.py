@@ -71,7 +71,7 @@ def make_model(
     )
     record = recorded(settings, [open_shards(artifact.folder) for artifact in shards.values()])
     (folder / "run.json").write_text(record.model_dump_json())
-    (folder / "report.json").write_text(json.dumps({"steps": settings.training.steps, "ranks": ranks}))
+    (folder / "report.json").write_text(json.dumps({"best_step": settings.training.steps, "ranks": ranks}))
     texts = {dump: {doc_id(dump, number): text for number, text in enumerate(texts)} for dump, texts in dumps.items()}
     return TracedModel(folder, vocabulary, texts)
 

@@ -1,0 +1,1 @@
+"""Choosing settings of a training by its loss on the validation documents."""

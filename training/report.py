@@ -1,0 +1,44 @@
+"""The end of a training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+REPORT = "report.json"
+
+
+@dataclass(frozen=True)
+class Report:
+    """The end of a training, as ``report.json`` holds it.
+
+    Attributes:
+        steps: Optimizer steps.
+        tokens: Tokens trained on.
+        parameters: Of the model.
+        ranks: Processes.
+        precision: Type of weights and activations.
+        seconds: Spent on steps in the last run of the program, without validation and checkpoints.
+        tokens_per_second: Of all ranks, over those seconds and steps, the first ten left out.
+        model_flops_per_second: By the model's own operations, recomputation not counted.
+        train_loss: Mean of the last record, nats a token.
+        validation: Loss and bits a byte by source of the exported model, over the first documents of each.
+        epochs: Passes over each source's training tokens, by dump.
+        fingerprint: Of settings and data.
+        best_step: The step whose weights were exported, where the best ones are kept; else the last.
+        stopped_early: Whether validation had not improved for long enough.
+    """
+
+    steps: int
+    tokens: int
+    parameters: int
+    ranks: int
+    precision: str
+    seconds: float
+    tokens_per_second: float
+    model_flops_per_second: float
+    train_loss: float
+    validation: dict[str, dict[str, float]]
+    epochs: dict[str, float]
+    fingerprint: str
+    best_step: int
+    stopped_early: bool
