@@ -63,6 +63,8 @@ def _config_type(name: str, annotation: Any) -> Any:
         return dg.Noneable(_config_type(name, inner))
     if origin in (list, tuple):
         return dg.Array(_config_type(name, arguments[0]))
+    if annotation == dict[str, Any]:
+        return dg.Permissive()
     if origin is dict:
         return dg.Map(str, _config_type(name, arguments[1]))  # type: ignore[no-untyped-call]
     if isinstance(annotation, type) and issubclass(annotation, Settings):

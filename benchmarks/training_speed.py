@@ -33,7 +33,7 @@ from tokenizers import Tokenizer, models
 
 from pipelines.plan import preset_training
 from training.artifact import file_sha256
-from training.engine import precision
+from training.deepspeed_configuration import precision
 from training.initialisation import initialise
 from training.models import build_model
 from training.run_settings import TrainingSettings

@@ -21,6 +21,7 @@ from typing import Any
 import deepspeed.comm as dist
 
 from training.artifact import FileEntry, file_sha256, write_atomically
+from training.averaging import WeightAverage
 
 RECORD = "checkpoint.json"
 FOLDER = "checkpoints"
@@ -53,7 +54,15 @@ class Checkpoint:
 
 
 def save_checkpoint(
-    engine: Any, run: Path, *, step: int, samples: int, fingerprint: str, keep: int, best: int | None = None
+    engine: Any,
+    run: Path,
+    *,
+    step: int,
+    samples: int,
+    fingerprint: str,
+    keep: int,
+    best: int | None = None,
+    average: WeightAverage | None = None,
 ) -> None:
     """Write a checkpoint by all ranks together; then remove all but the newest ``keep`` and that of step ``best``."""
     folder = run / FOLDER
@@ -64,6 +73,8 @@ def save_checkpoint(
         shutil.rmtree(folder / tag, ignore_errors=True)
     dist.barrier()
     engine.save_checkpoint(str(folder), tag=tag, save_latest=False)
+    if average is not None:
+        average.save(folder / tag)
     dist.barrier()
     if first:
         files = tuple(
@@ -129,7 +140,15 @@ def needs_conversion(checkpoint: Checkpoint, *, ranks: int, zero_stage: int) -> 
     return checkpoint.ranks != ranks and zero_stage > 0
 
 
-def load_checkpoint(engine: Any, folder: Path, checkpoint: Checkpoint, *, fingerprint: str, convert: bool) -> None:
+def load_checkpoint(
+    engine: Any,
+    folder: Path,
+    checkpoint: Checkpoint,
+    *,
+    fingerprint: str,
+    convert: bool,
+    average: WeightAverage | None = None,
+) -> None:
     """Put weights and optimizer states back, by all ranks together.
 
     Args:
@@ -138,6 +157,7 @@ def load_checkpoint(engine: Any, folder: Path, checkpoint: Checkpoint, *, finger
         checkpoint: Its record, against which its files were checked: they are DeepSpeed's own, which hold pickles.
         fingerprint: Of this run.
         convert: See ``needs_conversion``.
+        average: Filled from the checkpoint, too.
 
     Raises:
         CheckpointError: If it is of another run, or DeepSpeed cannot load it.
@@ -151,6 +171,8 @@ def load_checkpoint(engine: Any, folder: Path, checkpoint: Checkpoint, *, finger
         shutil.rmtree(converted, ignore_errors=True)
         _convert(folder, converted)
     dist.barrier()
+    if average is not None:
+        average.load(folder)
     place = converted if convert else folder
     loaded, _ = engine.load_checkpoint(str(place.parent), tag=place.name)
     dist.barrier()

@@ -66,7 +66,7 @@ def documents_of_step(reader: SampleReader, sources: list[Shards], step: int) ->
     return list(found)
 
 
-def named(documents: list[str]) -> str:
+def first_of_many(documents: list[str]) -> str:
     """The first few of many documents, for a message."""
     shown = ", ".join(documents[:_MOST_NAMED])
     return shown if len(documents) <= _MOST_NAMED else f"{shown} and {len(documents) - _MOST_NAMED} more"

@@ -21,7 +21,8 @@ class Report:
         tokens_per_second: Of all ranks, over those seconds and steps, the first ten left out.
         model_flops_per_second: By the model's own operations, recomputation not counted.
         train_loss: Mean of the last record, nats a token.
-        validation: Loss and bits a byte by source of the exported model, over the first documents of each.
+        validation: Loss and bits a byte by source, over the first documents of each; of the last or best weights, not
+            of their average.
         epochs: Passes over each source's training tokens, by dump.
         fingerprint: Of settings and data.
         best_step: The step whose weights were exported, where the best ones are kept; else the last.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import Field, model_validator
@@ -59,6 +59,11 @@ class ParallelSettings(Settings):
         "hardware multiplies it.",
     )
     compile: bool = Field(True, description="torch.compile: slower to start, faster to run; needs a C++ compiler.")
+    deepspeed: dict[str, Any] = Field(
+        default_factory=dict,
+        description="DeepSpeed's own configuration, as its JSON has it, for what no setting here says; 'auto' is what "
+        "the settings say, and a key that says otherwise is an error.",
+    )
 
 
 class PhaseSettings(Settings):
@@ -88,6 +93,13 @@ class TrainingSettings(Settings):
         default_factory=list, description="Phases, one after the other; none is one phase of all steps."
     )
     parallel: ParallelSettings = Field(default_factory=ParallelSettings, description="DeepSpeed's part.")
+    averaging: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Export an exponential moving average of the weights of which this share stays in a step, such as "
+        "0.999; 0 exports the weights themselves.",
+    )
     steps: int = Field(1000, ge=1, description="Optimizer steps.")
     batch: int = Field(16, ge=1, description="Sequences of a step, over all ranks and micro-batches.")
     seed: int = Field(0, ge=0, description="Of initial weights and sample order.")
@@ -206,19 +218,23 @@ class RunSettings(Settings):
         return self
 
 
-def load_run_settings(path: Path) -> RunSettings:
+def load_run_settings(path: Path, *, deepspeed_file: Path | None = None) -> RunSettings:
     """Read a run file; relative folders in it start from the file's own.
 
+    Args:
+        path: YAML or JSON.
+        deepspeed_file: JSON with DeepSpeed's own configuration, in place of ``training.parallel.deepspeed``.
+
     Raises:
-        SettingsError: If the file cannot be read or a key is wrong.
+        SettingsError: If a file cannot be read or a key is wrong.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingsError(f"{path} cannot be read as YAML or JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise SettingsError(f"{path}: write the keys training, data, vocabulary and output")
+    content = _mapping(path, "write the keys training, data, vocabulary and output")
     settings = RunSettings.parse(content, origin=str(path))
+    if deepspeed_file is not None:
+        own = _mapping(deepspeed_file, "write DeepSpeed's configuration as an object")
+        parallel = settings.training.parallel.model_copy(update={"deepspeed": own})
+        training = settings.training.model_copy(update={"parallel": parallel})
+        settings = settings.model_copy(update={"training": training})
     here = path.absolute().parent
     return settings.model_copy(
         update={
@@ -232,3 +248,13 @@ def load_run_settings(path: Path) -> RunSettings:
             "continue_from": settings.continue_from and str(here / settings.continue_from),
         }
     )
+
+
+def _mapping(path: Path, remedy: str) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise SettingsError(f"{path} cannot be read as YAML or JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path}: {remedy}")
+    return content

@@ -32,8 +32,10 @@ import torch
 from deepspeed.accelerator import get_accelerator
 
 from training.artifact import write_atomically
+from training.averaging import WeightAverage, averaged_weights
 from training.best import Best
 from training.checkpoint import (
+    Checkpoint,
     CheckpointError,
     load_checkpoint,
     needs_conversion,
@@ -41,8 +43,9 @@ from training.checkpoint import (
     open_checkpoint,
     save_checkpoint,
 )
-from training.divergence import DivergedError, documents_of_step, first_wrong_layer, named
-from training.engine import build_engine, precision
+from training.deepspeed_configuration import precision
+from training.divergence import DivergedError, documents_of_step, first_of_many, first_wrong_layer
+from training.engine import build_engine
 from training.export import export_model, full_weights, load_model
 from training.exports import ExportError
 from training.layer_statistics import StepStatistics
@@ -126,11 +129,19 @@ class Training:
         self.last_loss = math.nan
         self.validation: dict[str, dict[str, float]] = {}
         self.best = Best()
+        self.average: WeightAverage | None = None
+        if settings.averaging:
+            self.average = WeightAverage(self.engine.module, decay=settings.averaging, rank=self.rank, ranks=self.ranks)
         if found:
-            folder, checkpoint = found
-            load_checkpoint(self.engine, folder, checkpoint, fingerprint=self.fingerprint, convert=convert)
+            self._load(*found, convert=convert)
+            _, checkpoint = found
             self.step = checkpoint.step
             self.best = Best.of(read_records(self.run / METRICS), self.step)
+
+    def _load(self, folder: Path, checkpoint: Checkpoint, *, convert: bool) -> None:
+        load_checkpoint(
+            self.engine, folder, checkpoint, fingerprint=self.fingerprint, convert=convert, average=self.average
+        )
 
     def batches(self) -> Iterator[Batch]:
         """This rank's micro-batches of the steps that are left, in order."""
@@ -226,6 +237,8 @@ class Training:
                 statistics.gradients()
             self.engine.step()
             total += nats
+        if self.average is not None:
+            self.average.update()
         if statistics is not None:
             recorder.write(self.step + 1, {"layers": statistics.finish(step_batches[0].inputs()[:1, :INSPECTED])})
         return total / self.accumulation
@@ -294,7 +307,7 @@ class Training:
         first, _, parts = self.reader.order.step(order)
         rows = self.reader.batch(first, self.settings.parallel.micro_batch, parts=parts).on(self.device)
         where = first_wrong_layer(self.engine.module, rows.inputs())
-        documents = named(documents_of_step(self.reader, self.sources, order))
+        documents = first_of_many(documents_of_step(self.reader, self.sources, order))
         raise DivergedError(
             f"the loss is no finite number since step {step + 1}: {where}; that step read {documents}. "
             "Lower the learning rate, lengthen the warm-up, or leave documents out; the last checkpoint is from before "
@@ -348,6 +361,7 @@ class Training:
             fingerprint=self.fingerprint,
             keep=self.settings.keep_checkpoints,
             best=self.best.step if self.settings.keep_best else None,
+            average=self.average,
         )
 
     def finish(self) -> None:
@@ -355,10 +369,14 @@ class Training:
         exported = self.step
         if self.settings.keep_best and self.best.step != self.step:
             folder, checkpoint = open_checkpoint(self.run, self.best.step)
-            load_checkpoint(self.engine, folder, checkpoint, fingerprint=self.fingerprint, convert=False)
+            self._load(folder, checkpoint, convert=False)
             exported = self.best.step
             self.validation = self.best_validation()
-        weights = full_weights(self.engine.module, self.rank == 0)
+        if self.average is None:
+            weights = full_weights(self.engine.module, self.rank == 0)
+        else:
+            named = self.engine.module.named_parameters()
+            weights = averaged_weights(self.average, named, keep=self.rank == 0)
         if self.rank == 0:
             export_model(
                 weights,
@@ -393,9 +411,14 @@ class Training:
         return next((record["validation"] for record in records if "validation" in record), self.validation)
 
 
-def run_training(path: Path) -> int:
-    """Run the training of a configuration file on this rank; returns the exit code."""
-    settings = load_run_settings(path)
+def run_training(path: Path, *, deepspeed_file: Path | None = None) -> int:
+    """Run the training of a configuration file on this rank; returns the exit code.
+
+    Args:
+        path: Of ``RunSettings``.
+        deepspeed_file: DeepSpeed's own configuration, in place of ``parallel.deepspeed``.
+    """
+    settings = load_run_settings(path, deepspeed_file=deepspeed_file)
     run = Path(settings.output)
     rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     training_settings, sources = check_run(settings, ranks=ranks)
@@ -426,12 +449,13 @@ def main() -> int:
     """Entry point of every rank."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, required=True, help="YAML or JSON file of RunSettings")
+    parser.add_argument("--deepspeed", type=Path, help="JSON file with DeepSpeed's own configuration")
     parser.add_argument("--local_rank", type=int, help="given by DeepSpeed's launcher")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     try:
-        code = run_training(arguments.config)
+        code = run_training(arguments.config, deepspeed_file=arguments.deepspeed)
     except (SettingsError, ShardError, SampleOrderError, CheckpointError, ExportError, DivergedError) as error:
         print(f"error: {error}", file=sys.stderr)
         return WRONG_INPUT

@@ -196,6 +196,7 @@ ANOTHER: dict[str, tuple[object, bool]] = {
     "parallel.activation_checkpointing": (True, True),
     "parallel.precision": ("bfloat16", False),
     "parallel.compile": (False, True),
+    "parallel.deepspeed": ({"wall_clock_breakdown": True}, False),
     "samples.mixture.by": ("tokens", False),
     "samples.mixture.temperature": (3.0, False),
     "samples.mixture.max_epochs": (9.0, False),
@@ -205,6 +206,7 @@ ANOTHER: dict[str, tuple[object, bool]] = {
     "samples.suffix_first": (0.1, False),
     "samples.shuffle_chunk_tokens": (1 << 20, False),
     "curriculum": ([{"steps": 1000}], False),
+    "averaging": (0.9, False),
     "steps": (10, False),
     "batch": (8, False),
     "seed": (1, False),
@@ -235,7 +237,7 @@ def leaves(values: dict[str, Any], prefix: str = "") -> set[str]:
     return {
         name
         for key, value in values.items()
-        for name in (leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}"})
+        for name in (leaves(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}"})
     }
 
 

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from training.averaging import WeightAverage, averaged_weights
+
+
+def module() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(5, 3), nn.LayerNorm(3))
+
+
+def test_it_is_the_weighted_mean_of_all_steps() -> None:
+    model = module()
+    average = WeightAverage(model, decay=0.9, rank=0, ranks=1)
+    expected = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    for _ in range(4):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter))
+        average.update()
+        for name, parameter in model.named_parameters():
+            expected[name] = 0.9 * expected[name] + 0.1 * parameter.detach()
+    found = averaged_weights(average, model.named_parameters(), keep=True)
+    for name, values in expected.items():
+        torch.testing.assert_close(found[name], values)
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 1), (3, 1), (1, 4), (2, 3)])
+def test_parts_are_cut_anew_for_other_ranks(tmp_path: Path, before: int, after: int) -> None:
+    model = module()
+    for rank in range(before):
+        WeightAverage(model, decay=0.5, rank=rank, ranks=before).save(tmp_path)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    parts = []
+    for rank in range(after):
+        average = WeightAverage(model, decay=0.5, rank=rank, ranks=after)
+        average.load(tmp_path)
+        parts.append(average._parts)
+    for name, parameter in module().named_parameters():
+        whole = torch.cat([part[name] for part in parts])[: parameter.numel()]
+        assert torch.equal(whole, parameter.flatten())
+
+
+def test_a_checkpoint_without_it_is_explained(tmp_path: Path) -> None:
+    average = WeightAverage(module(), decay=0.5, rank=0, ranks=1)
+    with pytest.raises(FileNotFoundError, match="holds no average of the weights; set 'averaging' to 0"):
+        average.load(tmp_path)
