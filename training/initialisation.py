@@ -26,7 +26,7 @@ def initialise(model: LanguageModel, *, seed: int) -> None:
         for name, parameter in model.named_parameters():
             shape = getattr(parameter, "ds_shape", parameter.shape)
             if len(shape) < 2:
-                if name.endswith("bias"):
+                if "bias" in name:
                     _fill(parameter, model.initial_bias(name, shape))
                 continue
             _fill(parameter, _initial_values(name, shape, model.settings, generator))

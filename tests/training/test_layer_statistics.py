@@ -11,6 +11,7 @@ from tests.training.models.test_families import FAMILIES, family_model
 from training.divergence import first_wrong_layer
 from training.layer_statistics import StepStatistics, activations, layer_of
 from training.models import LanguageModel
+from training.models.settings import RECURRENT
 
 
 def one_step(model: LanguageModel, rate: float = 0.1) -> dict[str, dict[str, float]]:
@@ -31,7 +32,8 @@ def test_norms_are_those_of_each_layer(family: str) -> None:
     model = family_model(family).train()
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     found = one_step(model)
-    for layer in ("embedding", "blocks.0", "blocks.2", "head"):
+    kind = "layers" if model.settings.architecture in RECURRENT else "blocks"
+    for layer in ("embedding", f"{kind}.0", f"{kind}.2", "head"):
         mine = {name: parameter for name, parameter in model.named_parameters() if layer_of(name) == layer}
         gradient = math.sqrt(sum(float(p.grad.square().sum()) for p in mine.values()))
         weight = math.sqrt(sum(float(p.detach().square().sum()) for p in mine.values()))
@@ -57,7 +59,7 @@ def test_what_layers_give_is_measured_without_a_trace(family: str) -> None:
     assert found["embedding"]["activation_rms"] == pytest.approx(
         float(model.embedding(row).square().mean().sqrt()), rel=1e-4
     )
-    for number in range(3):
+    for number in range(0 if model.settings.architecture in RECURRENT else 3):
         assert 0 < found[f"blocks.{number}"]["attention_entropy"] < math.log(12)
 
 

@@ -312,6 +312,21 @@ def test_a_loss_that_is_no_number_is_explained(configure: Callable[..., Path], l
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("stage", [1, 3])
+@pytest.mark.parametrize("architecture", ["gpt2", "transformer", "lstm", "gru", "rnn"])
+def test_every_architecture_learns_by_one_changed_line(
+    tmp_path: Path, configure: Callable[..., Path], launch: Launch, architecture: str, stage: int
+) -> None:
+    model = {"architecture": architecture, "width": 32, "layers": 2, "heads": 4, "context": 32}
+    options = {"averaging": 0.5, "optimizer": {"learning_rate": 0.01}}
+    finish(launch(configure("run", parallel={"zero_stage": stage}, model=model, **options), ranks=2))
+    measured = losses(tmp_path / "run")
+    assert measured[24] < 0.9 * measured[1]
+    exported = load_model(tmp_path / "run" / "model")
+    assert exported.settings.architecture == architecture
+
+
+@pytest.mark.slow
 def test_a_training_without_progress_stops_and_the_best_weights_are_exported(
     tmp_path: Path, configure: Callable[..., Path], launch: Launch
 ) -> None:

@@ -12,6 +12,7 @@ from training.models.decoder import Decoder
 from training.models.gpt2 import GPT2
 from training.models.language_model import LanguageModel
 from training.models.loss import IGNORED, LossSettings
+from training.models.recurrent import Recurrent
 from training.models.settings import Architecture, ModelSettings
 from training.models.transformer import Transformer
 
@@ -35,6 +36,9 @@ MODELS: dict[Architecture, type[LanguageModel]] = {
     "decoder": Decoder,
     "gpt2": GPT2,
     "transformer": Transformer,
+    "lstm": Recurrent,
+    "gru": Recurrent,
+    "rnn": Recurrent,
 }
 
 

@@ -25,6 +25,7 @@ from training.models import (
     parameter_count,
     training_flops_per_token,
 )
+from training.models.settings import RECURRENT
 from training.models.transformer import sinusoids
 from training.sampling import SamplingSettings
 
@@ -44,7 +45,11 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "gpt2": {"architecture": "gpt2"},
     "transformer": {"architecture": "transformer"},
     "transformer with norms first": {"architecture": "transformer", "norm_first": True},
+    "lstm": {"architecture": "lstm"},
+    "gru with residuals and norms": {"architecture": "gru", "residual": True, "layer_norm": True},
+    "rnn": {"architecture": "rnn"},
 }
+EXPORTED = [family for family in FAMILIES if FAMILIES[family]["architecture"] not in RECURRENT]
 ALL = pytest.mark.parametrize("family", FAMILIES)
 TIED = pytest.mark.parametrize("tied", [False, True])
 
@@ -62,7 +67,7 @@ def family_model(family: str, *, seed: int = 0, **changes: Any) -> LanguageModel
     return model.eval()
 
 
-@ALL
+@pytest.mark.parametrize("family", EXPORTED)
 @TIED
 def test_transformers_gives_the_same_logits_both_ways(family: str, tied: bool, tmp_path: Path) -> None:
     model = family_model(family, tied_embedding=tied)
@@ -75,6 +80,17 @@ def test_transformers_gives_the_same_logits_both_ways(family: str, tied: bool, t
     assert ours.abs().mean() > 0.1
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
     torch.testing.assert_close(ours, again, rtol=0, atol=1e-5)
+
+
+@ALL
+@TIED
+def test_the_exported_folder_gives_the_model_back(family: str, tied: bool, tmp_path: Path) -> None:
+    model = family_model(family, tied_embedding=tied)
+    again = load_model(export(model, tmp_path))
+    tokens = random_tokens(3, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(again(tokens), model(tokens), rtol=0, atol=1e-5)
+    assert (again.head.weight is again.embedding.weight) == tied
 
 
 def test_a_gpt2_of_others_is_read(tmp_path: Path) -> None:
