@@ -16,8 +16,10 @@ from rich.console import Console
 from pipelines.export_command import export
 from pipelines.ledger_command import ledger, what_if
 from pipelines.quality_command import train_perplexity, train_quality
+from pipelines.scaling_law_command import scaling_law
 from pipelines.tokens_command import export_tokens, import_tokens
 from pipelines.trace_command import batch, trace
+from pipelines.tune_command import tune
 from training.settings import SettingsError
 
 app = typer.Typer(
@@ -168,6 +170,8 @@ app.command(name="what-if")(_explained(what_if))
 app.command(name="export-text")(_explained(export))
 app.command(name="export-tokens")(_explained(export_tokens))
 app.command(name="import-tokens")(_explained(import_tokens))
+app.command(name="tune")(_explained(tune))
+app.command(name="scaling-law")(_explained(scaling_law))
 app.command(name="train-quality")(_explained(train_quality))
 app.command(name="train-perplexity")(_explained(train_perplexity))
 

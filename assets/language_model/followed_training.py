@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +28,7 @@ from assets.language_model.provenance import code_commit
 from assets.language_model.settings import LanguageModelSettings
 from assets.language_model.tracking import (
     TrackedTraining,
+    TrackingError,
     dataset_input,
     open_experiment,
     open_tracking,
@@ -138,8 +140,8 @@ class Family:
             ],
         )
 
-    def finish(self, metrics: Mapping[str, float], files: Sequence[Path]) -> None:
-        """End the parent with its own numbers and files.
+    def log(self, metrics: Mapping[str, float], files: Sequence[Path]) -> None:
+        """Add the parent's own numbers and files.
 
         Raises:
             TrackingError: If MLflow does not answer.
@@ -149,7 +151,20 @@ class Family:
                 self.client.log_metric(self.parent.run_id, name, value)
             for path in files:
                 self.client.log_artifact(self.parent.run_id, str(path))
-        self.parent.finish("FINISHED")
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """While trainings are made; the parent is finished, failed or killed afterwards."""
+        status = "KILLED"
+        try:
+            yield
+            status = "FINISHED"
+        except Exception:
+            status = "FAILED"
+            raise
+        finally:
+            with suppress(TrackingError):
+                self.parent.finish(status)
 
 
 def train_followed(

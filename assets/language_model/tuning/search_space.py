@@ -62,7 +62,9 @@ def set_value(content: dict[str, Any], key: str, value: Any, *, origin: str) -> 
         if depth < len(groups):
             content = content[name]
     if isinstance(content[last], dict):
-        raise SettingsError(f"{origin}: '{key}' is a group of settings; name one of it, {nearest('', list(content[last]))}")
+        raise SettingsError(
+            f"{origin}: '{key}' is a group of settings; name one of it, {nearest('', list(content[last]))}"
+        )
     content[last] = value
 
 

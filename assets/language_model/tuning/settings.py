@@ -1,4 +1,4 @@
-"""What ``corpusline tune`` reads: a preset, the settings to choose and their ranges, and how many trials of what length."""
+"""What ``corpusline tune`` reads: a preset, the ranges of what is chosen, and how many trials of what length."""
 
 from __future__ import annotations
 

@@ -263,5 +263,7 @@ def _locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise SettingsError(f"another process is at work on the study in {folder}; wait for it or stop it") from None
+            raise SettingsError(
+                f"another process is at work on the study in {folder}; wait for it or stop it"
+            ) from None
         yield
