@@ -64,7 +64,7 @@ def _config_type(name: str, annotation: Any) -> Any:
     if origin in (list, tuple):
         return dg.Array(_config_type(name, arguments[0]))
     if annotation == dict[str, Any]:
-        return dg.Permissive()
+        return dg.Permissive()  # type: ignore[no-untyped-call]
     if origin is dict:
         return dg.Map(str, _config_type(name, arguments[1]))  # type: ignore[no-untyped-call]
     if isinstance(annotation, type) and issubclass(annotation, Settings):

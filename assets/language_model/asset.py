@@ -26,7 +26,8 @@ from assets.plots import curves
 from assets.raw_text.catalogue import load_catalogue
 from assets.vocabulary.tokenizer import open_vocabulary
 from training.artifact import Artifact, artifact_fingerprint, build_artifact
-from training.exports import ExportError
+from training.export import load_model
+from training.exports import ExportError, in_transformers
 from training.permutation import SampleOrderError
 from training.settings import SettingsError
 from training.shards import ShardError
@@ -68,7 +69,7 @@ def language_model(context: dg.AssetExecutionContext) -> dg.MaterializeResult[No
             raise dg.Failure(str(error), allow_retries=False) from error
     fingerprint = artifact_fingerprint(**identity)
     run = TrainingRun(training_runs_folder() / fingerprint)
-    difference: list[float] = []
+    difference: list[float | None] = []
 
     def produce(folder: Path) -> dict[str, int]:
         if not run.finished:
@@ -86,7 +87,9 @@ def language_model(context: dg.AssetExecutionContext) -> dg.MaterializeResult[No
         raise dg.Failure(str(error), metadata={"training_run": dg.MetadataValue.path(str(run.folder))}) from error
     context.log.info(f"{'unchanged, reused' if artifact.reused else 'written to'} {artifact.folder}")
     report = json.loads((artifact.folder / "report.json").read_text(encoding="utf-8"))
-    if difference:
+    if difference and difference[0] is None:
+        context.log.info("transformers has no such architecture; corpusline itself opens the model")
+    elif difference:
         context.log.info(f"transformers computes the same logits: they differ by at most {difference[0]:.1e}")
     records = TrainingRun(artifact.folder).records()
     try:
@@ -220,7 +223,14 @@ def model_version(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Non
     def produce(folder: Path) -> dict[str, int]:
         for path in model_files(model.folder):
             (folder / path.name).write_bytes(path.read_bytes())
-        card = model_card(settings.name, report=report, evaluation=result, data=sheets, lineage=lineage)
+        card = model_card(
+            settings.name,
+            report=report,
+            evaluation=result,
+            data=sheets,
+            lineage=lineage,
+            in_transformers=in_transformers(load_model(model.folder).settings),
+        )
         (folder / "README.md").write_text(card, encoding="utf-8")
         (folder / "evaluation.json").write_bytes((measured.folder / "evaluation.json").read_bytes())
         summary = summarise(stages, report, result)

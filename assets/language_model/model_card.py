@@ -46,6 +46,7 @@ def model_card(
     evaluation: Evaluation,
     data: Sequence[DataSheet],
     lineage: Mapping[str, str],
+    in_transformers: bool,
 ) -> str:
     """Markdown with the YAML head that model hubs read.
 
@@ -55,11 +56,12 @@ def model_card(
         evaluation: The evaluation of this model.
         data: What it learned from.
         lineage: Names and values that lead back to data, code and settings.
+        in_transformers: Whether transformers has the model's architecture.
     """
     head = yaml.safe_dump(
         {
             "language": sorted({sheet.language for sheet in data}),
-            "library_name": "transformers",
+            "library_name": "transformers" if in_transformers else "corpusline",
             "pipeline_tag": "text-generation",
             "tags": ["corpusline"],
         },
@@ -73,15 +75,7 @@ def model_card(
         f"{report['tokens']:,} tokens of the text below. It writes text like what it read and knows nothing else; "
         "it was not tuned to follow instructions or to be safe.",
         "",
-        "```python",
-        "from transformers import AutoModelForCausalLM, AutoTokenizer",
-        "",
-        'folder = "."',
-        "tokenizer = AutoTokenizer.from_pretrained(folder)",
-        "model = AutoModelForCausalLM.from_pretrained(folder)",
-        'inputs = tokenizer("Once", return_tensors="pt")',
-        f"print(tokenizer.decode(model.generate(**inputs, max_new_tokens={EXAMPLE_TOKENS})[0]))",
-        "```",
+        *_example(in_transformers=in_transformers),
         "",
         "## Training data",
         "",
@@ -127,3 +121,19 @@ def model_card(
 
 def _quoted(text: str) -> str:
     return text.strip("\n").replace("*", "\\*").replace("\n", "  \n> ")
+
+
+def _example(*, in_transformers: bool) -> list[str]:
+    if not in_transformers:
+        return ["```sh", 'corpusline generate "Once" --model .', "```"]
+    return [
+        "```python",
+        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        "",
+        'folder = "."',
+        "tokenizer = AutoTokenizer.from_pretrained(folder)",
+        "model = AutoModelForCausalLM.from_pretrained(folder)",
+        'inputs = tokenizer("Once", return_tensors="pt")',
+        f"print(tokenizer.decode(model.generate(**inputs, max_new_tokens={EXAMPLE_TOKENS})[0]))",
+        "```",
+    ]

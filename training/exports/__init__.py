@@ -7,7 +7,13 @@ from training.exports.form import ExportError, ExportForm
 from training.exports.gpt2 import GPT2Form
 from training.exports.own import OwnForm
 from training.exports.transformer import TransformerForm
+from training.models import ModelSettings
 
-__all__ = ["FORMS", "ExportError", "ExportForm"]
+__all__ = ["FORMS", "ExportError", "ExportForm", "in_transformers"]
 
 FORMS: tuple[ExportForm, ...] = (DecoderForm(), TransformerForm(), GPT2Form(), OwnForm())
+
+
+def in_transformers(settings: ModelSettings) -> bool:
+    """Whether models of these settings are written as one of transformers' own."""
+    return not isinstance(next(form for form in FORMS if form.writes(settings)), OwnForm)
