@@ -185,7 +185,7 @@ def train(recipe: Recipe, data: Data, seed: int, *, steps: int) -> Result:
             "keep_checkpoints": 1,
             "parallel": {"zero_stage": 0, "micro_batch": BATCH, "compile": False, "precision": "float32"},
         }
-        _launch(settings, data, Path(name))
+        launch(settings, data, Path(name))
         run = Path(name) / "run"
         model = load_model(run / "model")
         report = json.loads((run / "report.json").read_text(encoding="utf-8"))
@@ -197,7 +197,8 @@ def train(recipe: Recipe, data: Data, seed: int, *, steps: int) -> Result:
         )
 
 
-def _launch(settings: Mapping[str, Any], data: Data, folder: Path) -> None:
+def launch(settings: Mapping[str, Any], data: Data, folder: Path) -> None:
+    """Train with these settings into ``run`` of a folder."""
     configuration = {
         "training": settings,
         "data": [{"folder": str(data.folder / "shards")}],
