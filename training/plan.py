@@ -10,6 +10,8 @@ import psutil
 import torch
 
 from training.models import ModelSettings, parameter_count, training_flops_per_token
+from training.models.loss import chunk_tokens
+from training.models.settings import RECURRENT
 from training.run_settings import TrainingSettings
 
 ZeroStage = Literal[0, 1, 2, 3]
@@ -80,19 +82,28 @@ class Memory:
         return self.states + self.gathered + self.activations + self.logits
 
 
-def memory(settings: TrainingSettings, *, stage: ZeroStage, ranks: int) -> Memory:
-    """Memory of an accelerator under a ZeRO stage, in bfloat16; the model's ``vocabulary_size`` has to be set."""
+def memory(settings: TrainingSettings, *, stage: ZeroStage, ranks: int, low_precision: bool = True) -> Memory:
+    """Memory of an accelerator under a ZeRO stage.
+
+    Args:
+        settings: The model's ``vocabulary_size`` has to be set.
+        stage: Of ZeRO.
+        ranks: Accelerators.
+        low_precision: In bfloat16 with float32 masters; otherwise all in float32, without masters of their own.
+    """
     model, parallel = settings.model, settings.parallel
     parameters = parameter_count(model)
-    weights = WEIGHT_BYTES * parameters // (ranks if stage == 3 else 1)
-    gradients = GRADIENT_BYTES * parameters // (ranks if stage >= 2 else 1)
-    optimizer = OPTIMIZER_BYTES * parameters // (ranks if stage >= 1 else 1)
+    wider = 1 if low_precision else 2
+    states = OPTIMIZER_BYTES if low_precision else 2 * FLOAT_BYTES
+    weights = wider * WEIGHT_BYTES * parameters // (ranks if stage == 3 else 1)
+    gradients = wider * GRADIENT_BYTES * parameters // (ranks if stage >= 2 else 1)
+    optimizer = states * parameters // (ranks if stage >= 1 else 1)
     if parallel.offload_optimizer and stage:
         optimizer = 0
     gathered = 0
     if stage == 3 and ranks > 1:
         block = (parameters - model.vocabulary_size * model.width * (1 if model.tied_embedding else 2)) // model.layers
-        gathered = WEIGHT_BYTES * (block + model.vocabulary_size * model.width)
+        gathered = wider * WEIGHT_BYTES * (block + model.vocabulary_size * model.width)
     tokens = parallel.micro_batch * model.context
     kept = model.layers * block_activation_bytes(model)
     if parallel.activation_checkpointing:
@@ -100,19 +111,35 @@ def memory(settings: TrainingSettings, *, stage: ZeroStage, ranks: int) -> Memor
     return Memory(
         states=weights + gradients + optimizer,
         gathered=gathered,
-        activations=tokens * kept,
-        # In 16 bits the logits and their gradient, in float32 their copy, its logarithms and its gradient.
-        logits=tokens * model.vocabulary_size * (2 * ACTIVATION_BYTES + 3 * FLOAT_BYTES),
+        activations=wider * tokens * kept,
+        logits=logit_bytes(model, tokens, wider * ACTIVATION_BYTES),
     )
 
 
+def logit_bytes(model: ModelSettings, tokens: int, number: int) -> int:
+    """Of ``training.models.loss``: one chunk's logits, and the gradient of the output layer.
+
+    Args:
+        model: The shape.
+        tokens: Of a micro-batch.
+        number: Bytes of an activation.
+    """
+    chunk = min(tokens, chunk_tokens(model.vocabulary_size))
+    # The logits and their gradient, and in float32 their copy and its logarithms.
+    logits = chunk * model.vocabulary_size * (2 * number + 2 * FLOAT_BYTES)
+    return logits + model.vocabulary_size * model.width * (FLOAT_BYTES + number)
+
+
 def block_activation_bytes(model: ModelSettings) -> int:
-    """Bytes that a block keeps of a token for its backward pass, run as it is written and not compiled.
+    """Bytes that a block keeps of a token for its backward pass, in bfloat16, as it is written and not compiled.
 
     Counted from ``training.models.decoder``: a norm keeps its input in float32, its scaled input and its scale; a
     projection its input; a rotation nothing of its own; attention its queries, keys, values and result, and in float32
     a logarithm a head; SwiGLU the gate before and after its activation, the other factor, and their product.
     """
+    if model.architecture in RECURRENT:
+        # Four gates, each before and after its function, the state, and the cell.
+        return ACTIVATION_BYTES * 10 * model.width
     queries, keys = model.heads * model.head_size, model.key_value_count * model.head_size
     norms = 2 * model.width * (FLOAT_BYTES + 2 * ACTIVATION_BYTES) + 2 * FLOAT_BYTES
     head_norms = (queries + keys) * (FLOAT_BYTES + ACTIVATION_BYTES) + (

@@ -50,6 +50,7 @@ from training.export import export_model, full_weights, load_model
 from training.exports import ExportError
 from training.layer_statistics import StepStatistics
 from training.loader import Batch, BatchStream, Prefetch
+from training.memory import check_memory, free_memory
 from training.models import IGNORED, documents_of, parameter_count, training_flops_per_token
 from training.permutation import SampleOrderError
 from training.preflight import check_run, run_fingerprint
@@ -427,6 +428,8 @@ def run_training(path: Path, *, deepspeed_file: Path | None = None) -> int:
         deepspeed.init_distributed(dist_backend=get_accelerator().communication_backend_name(), verbose=False)
         if get_accelerator().device_name() != "cpu":
             get_accelerator().set_device(int(os.environ.get("LOCAL_RANK", 0)))
+        device = torch.device(get_accelerator().current_device_name())
+        check_memory(training_settings, ranks=ranks, free=free_memory(device))
         training = Training(settings, sources)
         if rank == 0:
             write_atomically(run / RUN, settings.model_dump_json(indent=1))

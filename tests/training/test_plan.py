@@ -4,7 +4,16 @@ import pytest
 import torch
 
 from training.models import ModelSettings, build_model, parameter_count
-from training.plan import ACCELERATORS, Accelerator, block_activation_bytes, hours, memory, this_processor, total_flops
+from training.plan import (
+    ACCELERATORS,
+    Accelerator,
+    block_activation_bytes,
+    hours,
+    logit_bytes,
+    memory,
+    this_processor,
+    total_flops,
+)
 from training.run_settings import ParallelSettings, TrainingSettings
 
 SHAPES = [
@@ -63,8 +72,20 @@ def test_checkpointing_trades_memory_and_only_stage_3_gathers() -> None:
     assert memory(checkpointed, stage=1, ranks=2).activations < kept.activations
     assert kept.gathered == 0
     assert memory(plain, stage=3, ranks=2).gathered > 0
-    assert kept.logits == 4 * 16 * 1000 * 16
+    assert kept.logits == 4 * 16 * 1000 * (2 * 2 + 2 * 4) + 1000 * settings().model.width * (4 + 2)
     assert kept.total == kept.states + kept.activations + kept.logits
+
+
+def test_the_logits_of_a_large_vocabulary_are_never_all_in_memory() -> None:
+    model = ModelSettings(vocabulary_size=1 << 17, width=8, heads=1)
+    assert logit_bytes(model, 1 << 20, 2) == logit_bytes(model, 512, 2)
+    assert logit_bytes(model, 256, 2) < logit_bytes(model, 512, 2)
+
+
+def test_float32_has_no_masters_of_its_own() -> None:
+    parameters = parameter_count(settings().model)
+    assert memory(settings(), stage=0, ranks=1, low_precision=False).states == 16 * parameters
+    assert memory(settings(), stage=1, ranks=4, low_precision=False).states == 10 * parameters
 
 
 def test_hours_by_hand() -> None:

@@ -51,8 +51,13 @@ def next_token_loss(hidden: Tensor, weight: Tensor, targets: Tensor, settings: L
     return objective, nats
 
 
+def chunk_tokens(vocabulary: int) -> int:
+    """Tokens whose logits over a vocabulary of that size are in memory at once."""
+    return max(128, _MOST_LOGITS // vocabulary)
+
+
 def _chunks(tokens: int, vocabulary: int) -> list[slice]:
-    size = max(128, _MOST_LOGITS // vocabulary)
+    size = chunk_tokens(vocabulary)
     return [slice(start, min(start + size, tokens)) for start in range(0, tokens, size)]
 
 
