@@ -67,10 +67,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         settings = _settings(options.preset, options.steps, options.micro_batch, compiled=options.compile)
-        _write_data(folder, settings)
+        write_data(folder, settings)
         for turn in range(options.turns):
             for side, found in speeds.items():
-                found.append(_measure(side, settings, folder / f"{side}-{turn}"))
+                found.append(measure(side, settings, folder / f"{side}-{turn}"))
                 print(f"turn {turn + 1}: {side:<14}{found[-1]:>14,.0f} tokens/s", flush=True)
     medians = {side: statistics.median(found) for side, found in speeds.items()}
     measures = []
@@ -101,7 +101,7 @@ def _settings(preset: str, steps: int, micro_batch: int | None, *, compiled: boo
     return settings.model_copy(update=changes)
 
 
-def _write_data(folder: Path, settings: TrainingSettings) -> None:
+def write_data(folder: Path, settings: TrainingSettings) -> None:
     """A vocabulary and shards of random tokens."""
     size = settings.model.vocabulary_size
     (folder / "vocabulary").mkdir()
@@ -125,7 +125,7 @@ def _write_data(folder: Path, settings: TrainingSettings) -> None:
             writer.add(split, f"{number:032x}", generator.integers(1, size, 1000), bytes=4000)  # type: ignore[arg-type]
 
 
-def _measure(side: str, settings: TrainingSettings, folder: Path) -> float:
+def measure(side: str, settings: TrainingSettings, folder: Path) -> float:
     """Tokens a second of one side, trained in a process of its own."""
     if side in ("bare", "transformers"):
         path = folder.with_suffix(".json")

@@ -55,7 +55,7 @@ def main() -> None:
     measures = []
     losses: dict[str, list[float]] = {}
     for ranks in RANKS:
-        found = _launch(ranks)
+        found = launch_ranks("benchmarks.zero_memory", ranks)
         for stage in STAGES:
             kept = found["memory"][str(stage)]
             measures.append(_memory_row(stage, ranks, kept))
@@ -84,14 +84,15 @@ def _loss_row(key: str, values: list[float], reference: list[float]) -> dict[str
     return {"name": name, "value": worst, "unit": "nats", "target": MOST_DIFFERENCE, "holds": worst <= MOST_DIFFERENCE}
 
 
-def _launch(ranks: int) -> dict[str, Any]:
+def launch_ranks(module: str, ranks: int) -> dict[str, Any]:
+    """What the first of some processes of a benchmark's module writes with ``--rank-writes``."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with tempfile.TemporaryDirectory() as name:
         out = Path(name) / "found.json"
         command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks)]
-        command += ["--master-port", str(port), "-m", "benchmarks.zero_memory", "--rank-writes", str(out)]
+        command += ["--master-port", str(port), "-m", module, "--rank-writes", str(out)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
