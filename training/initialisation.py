@@ -12,7 +12,7 @@ from training.exports import ExportError
 from training.models import LanguageModel, ModelSettings
 
 LOOKED_UP = ("embedding.", "positions.")
-RESIDUAL = ("attention.output.weight", "feed_forward.down.weight")
+RESIDUAL = ("attention.output.weight", ".down.weight")
 
 
 def initialise(model: LanguageModel, *, seed: int) -> None:

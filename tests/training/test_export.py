@@ -120,7 +120,10 @@ def test_truncated_weights_are_refused(folder: Path, kept: int) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "mamba"}, r"config\.json: model type mamba; this program reads qwen3, llama, openai-gpt, gpt2"),
+        (
+            {"model_type": "mamba"},
+            r"config\.json: model type mamba; this program reads qwen3, llama, qwen3_moe",
+        ),
         ({"hidden_size": 64}, "size mismatch for embedding.weight"),
         ({"num_hidden_layers": 3}, r"KeyError: 'model\.layers\.2\."),
         ({"num_key_value_heads": 3}, "heads 4 is no multiple of key_value_heads 3"),

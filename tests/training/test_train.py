@@ -22,6 +22,7 @@ from tokenizers import Tokenizer, models
 from training.artifact import file_sha256
 from training.checkpoint import newest_checkpoint
 from training.export import load_model
+from training.models import ModelSettings
 from training.records import read_records
 from training.shards import ShardWriter
 
@@ -313,18 +314,19 @@ def test_a_loss_that_is_no_number_is_explained(configure: Callable[..., Path], l
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", [1, 3])
-@pytest.mark.parametrize("architecture", ["gpt2", "transformer", "lstm", "gru", "rnn"])
+@pytest.mark.parametrize("architecture", ["experts", "gpt2", "transformer", "lstm", "gru", "rnn"])
 def test_every_architecture_learns_by_one_changed_line(
     tmp_path: Path, configure: Callable[..., Path], launch: Launch, architecture: str, stage: int
 ) -> None:
-    model = {"architecture": architecture, "width": 32, "layers": 2, "heads": 4, "context": 32}
+    kind = {"experts": 4} if architecture == "experts" else {"architecture": architecture}
+    model = {**kind, "width": 32, "layers": 2, "heads": 4, "feed_forward_width": 64, "context": 32}
     options = {"averaging": 0.5, "optimizer": {"learning_rate": 0.01}}
     finish(launch(configure("run", parallel={"zero_stage": stage}, model=model, **options), ranks=2))
     measured = losses(tmp_path / "run")
     # A plain network of two layers hardly begins in so few steps.
     assert measured[24] < measured[1] - 0.02
     exported = load_model(tmp_path / "run" / "model")
-    assert exported.settings.architecture == architecture
+    assert exported.settings == ModelSettings.model_validate(exported.settings.model_dump() | kind)
 
 
 @pytest.mark.slow

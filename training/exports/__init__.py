@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from training.exports.decoder import DecoderForm
+from training.exports.experts import ExpertsForm
 from training.exports.form import ExportError, ExportForm
 from training.exports.gpt2 import GPT2Form
 from training.exports.own import OwnForm
@@ -11,7 +12,7 @@ from training.models import ModelSettings
 
 __all__ = ["FORMS", "ExportError", "ExportForm", "in_transformers"]
 
-FORMS: tuple[ExportForm, ...] = (DecoderForm(), TransformerForm(), GPT2Form(), OwnForm())
+FORMS: tuple[ExportForm, ...] = (DecoderForm(), ExpertsForm(), TransformerForm(), GPT2Form(), OwnForm())
 
 
 def in_transformers(settings: ModelSettings) -> bool:

@@ -6,11 +6,13 @@ Rotary positions, root-mean-square normalisation before each block (and of queri
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from training.models.attention import Cache, Documents, KeyValueCache, Mask, attend, places
+from training.models.experts import Experts
 from training.models.language_model import LanguageModel
 from training.models.loss import LossSettings
 from training.models.norms import RootMeanSquareNorm
@@ -75,7 +77,9 @@ class Block(nn.Module):
         self.attention_norm = RootMeanSquareNorm(settings.width, settings.norm_epsilon)
         self.attention = Attention(settings, layer)
         self.feed_forward_norm = RootMeanSquareNorm(settings.width, settings.norm_epsilon)
-        self.feed_forward = FeedForward(settings)
+        self.feed_forward: nn.Module = FeedForward(settings)
+        if settings.experts:
+            self.feed_forward = Experts(settings, lambda: FeedForward(settings))
         self.dropout = nn.Dropout(settings.dropout)
 
     def forward(self, x: Tensor, angles: Angles, cache: KeyValueCache | None, mask: Mask) -> Tensor:
@@ -114,10 +118,20 @@ class Decoder(LanguageModel):
                 x = checkpoint(block, x, angles, None, mask, use_reentrant=False)
             else:
                 x = block(x, angles, cache, mask)
+        if self.settings.experts:
+            mixtures = [module for module in self.modules() if isinstance(module, Experts)]
+            balances = [mixture.balance for mixture in mixtures if mixture.balance is not None]
+            self.balance_loss = self.settings.expert_balance * torch.stack(balances).mean()
         if cache is not None:
             cache.length += tokens.shape[1]
         normalised: Tensor = self.final_norm(x)
         return normalised
+
+    def active_matrices(self) -> int:
+        """Weights that a token is multiplied with: of the experts only those that work on it."""
+        settings = self.settings
+        idle = max(0, settings.experts - settings.experts_per_token)
+        return super().active_matrices() - settings.layers * idle * 3 * settings.width * settings.feed_forward_width
 
     def sequence_flops(self) -> int:
         """Scores and their sums of values, over a full context."""

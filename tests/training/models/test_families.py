@@ -42,6 +42,7 @@ SHAPE: dict[str, Any] = {
 FAMILIES: dict[str, dict[str, Any]] = {
     "qwen3": {"architecture": "decoder"},
     "llama": {"architecture": "decoder", "query_key_norm": False},
+    "experts": {"architecture": "decoder", "experts": 4, "experts_per_token": 2, "feed_forward_width": 48},
     "gpt2": {"architecture": "gpt2"},
     "transformer": {"architecture": "transformer"},
     "transformer with norms first": {"architecture": "transformer", "norm_first": True},
