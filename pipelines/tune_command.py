@@ -36,7 +36,7 @@ def tune(
             preset.configuration,
             preset.model,
             newest_training_data(dump or ()),
-            tell=lambda trial: console.print(escape(_line(trial))),
+            tell=lambda trial: console.print(escape(_line(trial)), soft_wrap=True),
         )
     if json:
         print(json_format.dumps(tuning.as_json(), ensure_ascii=False, indent=1))

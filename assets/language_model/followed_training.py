@@ -271,4 +271,4 @@ class _Followed:
         errors = [line.removeprefix("error: ") for line in words if line.startswith("error: ")]
         if code == REFUSED and errors:
             return Ending("refused", self.losses, errors[-1])
-        return Ending("failed", self.losses, f"exit code {code}, see {self.run.log}: {' / '.join(words[-3:])}")
+        return Ending("failed", self.losses, f"exit code {code}, see {self.run.log}")

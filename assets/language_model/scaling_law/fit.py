@@ -12,12 +12,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
-from scipy.special import logsumexp
 
 from training.settings import SettingsError
 
@@ -30,8 +27,8 @@ SAME_RATIO = 0.02
 EXPONENTS = (0.1, 0.25, 0.5, 0.9, 1.4)
 SHARES = (0.02, 0.1, 0.3, 0.6)
 """Starts: parts of the mean loss that are due to N, and to D."""
-POLISHED = 24
-_LARGEST_EXPONENT = 3.0
+ITERATIONS = 400
+LARGEST_HEIGHT, LARGEST_EXPONENT = 50.0, 3.0
 
 
 @dataclass(frozen=True)
@@ -112,7 +109,7 @@ def fit_law(points: Sequence[Point]) -> Law:
         SettingsError: If they are too few.
     """
     problem = _Problem.of(points)
-    return problem.law(problem.solve(problem.starts()))
+    return problem.law(problem.best())
 
 
 def residuals(law: Law, points: Sequence[Point]) -> list[float]:
@@ -141,22 +138,26 @@ def predict(
         SettingsError: If the points are too few, or the law says nothing about that training.
     """
     problem = _Problem.of(points)
-    solution = problem.solve(problem.starts())
+    solution = problem.best()
     loss = problem.law(solution).loss(parameters, tokens)
     free = len(points) - len(solution)
     if free <= 0:
         return Prediction(parameters, tokens, loss, None, None, coverage)
-    left = problem.residuals(solution)
+    fitted = problem.fitted(solution)
+    left = problem.log_losses - fitted
     left = (left - left.mean()) * np.sqrt(len(points) / free)
-    generator = np.random.default_rng(seed)
-    drawn = np.empty(samples)
-    for sample in range(samples):
-        noise = generator.choice(left, len(points) + 1)
-        other = problem.with_losses(problem.fitted(solution) + noise[:-1])
-        law = other.law(other.solve(solution[None], tolerance=1e-8))
-        drawn[sample] = np.log(law.loss(parameters, tokens)) + noise[-1]
-    low, high = np.exp(np.quantile(drawn, [(1 - coverage) / 2, (1 + coverage) / 2]))
+    noise = np.random.default_rng(seed).choice(left, (samples, len(points) + 1))
+    others, _ = problem.solve(np.tile(solution, (samples, 1)), fitted + noise[:, :-1])
+    losses = np.array([problem.law(other).loss(parameters, tokens) for other in others])
+    low, high = np.quantile(losses * np.exp(noise[:, -1]), [(1 - coverage) / 2, (1 + coverage) / 2])
     return Prediction(parameters, tokens, loss, float(low), float(high), coverage)
+
+
+def _huber(residuals: Array) -> Array:
+    """Sum over the last axis of Huber's loss, in units of delta squared."""
+    scaled = np.abs(residuals) / DELTA
+    values: Array = np.where(scaled <= 1, scaled**2 / 2, scaled - 0.5).sum(axis=-1)
+    return values
 
 
 def _loss(law: Law, parameters: float, tokens: float) -> float:
@@ -201,9 +202,6 @@ class _Problem:
         losses = np.log(np.array([point.loss for point in points], dtype=np.float64))
         return cls(logs - means, means, losses, float(np.exp(np.log(ratios).mean())) if line else None)
 
-    def with_losses(self, log_losses: Array) -> _Problem:
-        return _Problem(self.variables, self.means, log_losses, self.ratio)
-
     def terms(self, solutions: Array) -> Array:
         """Logarithms of the law's terms.
 
@@ -220,26 +218,23 @@ class _Problem:
             terms.append(height - exponent * self.variables[:, column])
         return np.stack(terms, axis=-1)
 
-    def fitted(self, solution: Array) -> Array:
-        """log L at the points, [n]."""
-        values: Array = logsumexp(self.terms(solution), axis=-1)
+    def fitted(self, solutions: Array) -> Array:
+        """log L at the points, [..., n]."""
+        values: Array = np.logaddexp.reduce(self.terms(solutions), axis=-1)
         return values
 
-    def residuals(self, solution: Array) -> Array:
-        """Measured minus fitted, [n]."""
-        return self.log_losses - self.fitted(solution)
-
-    def jacobian(self, solution: Array) -> Array:
-        """Of the fitted minus the measured log L, [n, 3 or 5]."""
-        terms = self.terms(solution)
-        shares = np.exp(terms - logsumexp(terms, axis=-1, keepdims=True))
-        columns = [shares[:, 0]]
+    def jacobian(self, solutions: Array) -> Array:
+        """Of ``fitted``, [..., n, 3 or 5]."""
+        terms = self.terms(solutions)
+        shares = np.exp(terms - np.logaddexp.reduce(terms, axis=-1, keepdims=True))
+        columns = [shares[..., 0]]
         for column in range(self.variables.shape[1]):
-            columns += [shares[:, 1 + column], -shares[:, 1 + column] * self.variables[:, column]]
+            share = shares[..., 1 + column]
+            columns += [share, -share * self.variables[:, column]]
         return np.stack(columns, axis=-1)
 
     def starts(self) -> Array:
-        """[many, 3 or 5], the best of them."""
+        """[many, 3 or 5]."""
         mean = self.log_losses.mean()
         rows = []
         for choice in product(product(SHARES, EXPONENTS), repeat=self.variables.shape[1]):
@@ -247,32 +242,47 @@ class _Problem:
             if rest > 0:
                 parts = [value for share, exponent in choice for value in (mean + np.log(share), exponent)]
                 rows.append([mean + np.log(rest), *parts])
-        starts = np.array(rows)
-        misses = np.abs(logsumexp(self.terms(starts), axis=-1) - self.log_losses).sum(axis=-1)
-        return starts[np.argsort(misses, kind="stable")[:POLISHED]]
+        return np.array(rows)
 
-    def solve(self, starts: Array, *, tolerance: float = 1e-12) -> Array:
-        """The best solution that is reached from these starts, [3 or 5]."""
-        pairs = self.variables.shape[1]
-        low = np.array([-np.inf] + [-np.inf, 0.0] * pairs)
-        high = np.array([np.inf] + [np.inf, _LARGEST_EXPONENT] * pairs)
-
-        def solved(start: Array) -> Any:
-            return least_squares(
-                lambda solution: -self.residuals(solution),
-                start,
-                jac=self.jacobian,
-                bounds=(low, high),
-                loss="huber",
-                f_scale=DELTA,
-                xtol=tolerance,
-                ftol=tolerance,
-                gtol=1e-14,
-                max_nfev=300,
-            )
-
-        best: Array = min((solved(start) for start in starts), key=lambda result: float(result.cost)).x
+    def best(self) -> Array:
+        """The best solution that is reached from any start, [3 or 5]."""
+        starts = self.starts()
+        solutions, costs = self.solve(starts, np.tile(self.log_losses, (len(starts), 1)))
+        best: Array = solutions[np.argmin(costs)]
         return best
+
+    def solve(self, starts: Array, log_losses: Array) -> tuple[Array, Array]:
+        """Fit many at once by Levenberg and Marquardt's method, with Huber's weights (Huber 1981, section 7.8).
+
+        Args:
+            starts: [many, 3 or 5].
+            log_losses: [many, n], what each is fitted to.
+
+        Returns:
+            Solutions [many, 3 or 5] and their costs [many].
+        """
+        pairs = self.variables.shape[1]
+        low = np.array([-LARGEST_HEIGHT] + [-LARGEST_HEIGHT, 0.0] * pairs)
+        high = np.array([LARGEST_HEIGHT] + [LARGEST_HEIGHT, LARGEST_EXPONENT] * pairs)
+        solutions = starts.copy()
+        costs = _huber(self.fitted(solutions) - log_losses)
+        damping = np.full(len(starts), 1e-3)
+        for _ in range(ITERATIONS):
+            residuals, slopes = self.fitted(solutions) - log_losses, self.jacobian(solutions)
+            weighted = slopes * np.minimum(1.0, DELTA / np.maximum(np.abs(residuals), 1e-300))[..., None]
+            curvature = np.einsum("snp,snq->spq", weighted, slopes)
+            gradient = np.einsum("snp,sn->sp", weighted, residuals)
+            diagonal = np.einsum("spp->sp", curvature)
+            # A view: the damping is added to the matrices themselves.
+            diagonal += damping[:, None] * diagonal + 1e-15
+            tried = (solutions - np.linalg.solve(curvature, gradient[..., None])[..., 0]).clip(low, high)
+            cost = _huber(self.fitted(tried) - log_losses)
+            better = cost < costs
+            solutions[better], costs[better] = tried[better], cost[better]
+            damping = np.where(better, damping / 4, damping * 3).clip(1e-12, 1e12)
+            if (damping > 1e9).all():
+                break
+        return solutions, costs
 
     def law(self, solution: Array) -> Law:
         """With E, A and B for N and D themselves."""

@@ -120,4 +120,4 @@ def _examples(search: SearchRange) -> list[Value]:
     low, high = search.low or 0.0, search.high or 0.0
     if search.type == "int":
         return [int(low), int(high)]
-    return [low, low + _WITHIN * (high - low), high]
+    return [low, high, low + _WITHIN * (high - low)]

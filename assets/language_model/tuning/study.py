@@ -28,8 +28,9 @@ STORE = "study.db"
 NAME = "tune"
 LOCK = ".lock"
 MOST_FAILURES = 3
-# Attribute of Optuna's trials that are refused, failed or repeated. One that failed without a reason was interrupted.
-_REASON = "reason"
+# Attributes of Optuna's trials: our number, which one that is done again keeps; why it is refused, failed or repeated.
+# One that failed without a reason was interrupted.
+_NUMBER, _REASON = "number", "reason"
 _REPEATED = "the same as trial "
 
 
@@ -97,20 +98,22 @@ def tune(
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder):
         study = _open(settings, folder)
-        _requeue_interrupted(study, settings)
+        _requeue(study, settings)
         own = preset_values(settings, base)
         if not study.trials and own is not None:
-            study.enqueue_trial(own)
+            study.enqueue_trial(own, user_attrs={_NUMBER: 0})
         failures = 0
-        while len(finished := _finished(study)) < settings.trials:
-            number = len(finished)
-            _one_trial(study, _ask(study, settings, number=number), number, base, settings, train)
-            last = _finished(study)[-1]
+        while _waiting(study) or len(_finished(study)) < settings.trials:
+            number = _one_trial(study, settings, base, train)
+            last = _finished(study)[number]
             tell(last)
             failures = failures + 1 if last.state == "failed" else 0
             if failures == MOST_FAILURES:
-                raise TuningError(f"{MOST_FAILURES} trials failed one after another: {last.reason}")
-        return finished[: settings.trials]
+                raise TuningError(
+                    f"{MOST_FAILURES} trials failed one after another, the last with {last.reason}; started again, the "
+                    "study does them once more"
+                )
+        return _finished(study)[: settings.trials]
 
 
 def trial_settings(settings: TuneSettings, training: TrainingSettings) -> TrainingSettings:
@@ -171,46 +174,43 @@ def _open(settings: TuneSettings, folder: Path) -> optuna.Study:
     )
 
 
-def _requeue_interrupted(study: optuna.Study, settings: TuneSettings) -> None:
-    """A trial that was running when the process was killed has failed; a new one with its values takes its place."""
-    trials = study.get_trials(deepcopy=False)
-    waiting = [trial.system_attrs.get("fixed_params") for trial in trials if trial.state == TrialState.WAITING]
-    for trial in trials:
-        if trial.state != TrialState.RUNNING:
-            continue
+def _requeue(study: optuna.Study, settings: TuneSettings) -> None:
+    """Trials that were running when the process was killed, or failed, are done again under their numbers."""
+    waiting = {trial.user_attrs[_NUMBER] for trial in _waiting(study)}
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    failed = [trial for trial in _over(study) if trial.state == TrialState.FAIL]
+    for trial in (*failed, *running):
         values = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-        # One that was killed while its values were drawn is drawn again. The new one is there before the old one fails.
-        if values not in waiting and values.keys() == settings.search.keys():
-            study.enqueue_trial(values)
+        number = trial.user_attrs.get(_NUMBER)
+        # One that was killed while its values were drawn is drawn again.
+        if number is not None and number not in waiting and values.keys() == settings.search.keys():
+            study.enqueue_trial(values, user_attrs={_NUMBER: number})
+    # Only now, so that none is lost if this process is killed too.
+    for trial in running:
         study.tell(trial.number, state=TrialState.FAIL)
 
 
-def _ask(study: optuna.Study, settings: TuneSettings, *, number: int) -> optuna.Trial:
-    seed = int(np.random.SeedSequence((settings.seed, number)).generate_state(1)[0])
+def _one_trial(study: optuna.Study, settings: TuneSettings, base: TrainingSettings, train: Train) -> int:
+    """Do the next trial; returns its number."""
+    earlier = _finished(study)
+    seed = int(np.random.SeedSequence((settings.seed, len(earlier))).generate_state(1)[0])
     study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=settings.random_trials, multivariate=True)
-    return study.ask({key: distribution(search) for key, search in settings.search.items()})
+    trial = study.ask({key: distribution(search) for key, search in settings.search.items()})
+    number = int(trial.user_attrs.get(_NUMBER, len(earlier)))
+    trial.set_user_attr(_NUMBER, number)
 
-
-def _one_trial(
-    study: optuna.Study,
-    trial: optuna.Trial,
-    number: int,
-    base: TrainingSettings,
-    settings: TuneSettings,
-    train: Train,
-) -> None:
     def watch(step: int, loss: float) -> bool:
         trial.report(loss, step)
         return step < base.steps and trial.should_prune()
 
-    earlier = next((other for other in _finished(study) if other.values == trial.params and not other.reason), None)
-    if earlier is not None:
+    same = next((other for other in earlier if other.values == trial.params and not other.reason), None)
+    if same is not None:
         # It would end alike.
-        for step, loss in earlier.losses.items():
+        for step, loss in same.losses.items():
             trial.report(loss, step)
-        trial.set_user_attr(_REASON, f"{_REPEATED}{earlier.number}")
-        study.tell(trial, earlier.loss, state=TrialState.PRUNED if earlier.loss is None else TrialState.COMPLETE)
-        return
+        trial.set_user_attr(_REASON, f"{_REPEATED}{same.number}")
+        study.tell(trial, same.loss, state=TrialState.PRUNED if same.loss is None else TrialState.COMPLETE)
+        return number
     try:
         training = with_values(base, trial.params, origin="these together")
     except SettingsError as error:
@@ -224,17 +224,27 @@ def _one_trial(
     else:
         # To the sampler, a refused trial is one that is worse than all others.
         study.tell(trial, state=TrialState.FAIL if ending.state == "failed" else TrialState.PRUNED)
+    return number
 
 
-def _finished(study: optuna.Study) -> list[Trial]:
-    """The trials that are over, numbered without those that were interrupted."""
-    over = [
-        trial
+def _waiting(study: optuna.Study) -> list[FrozenTrial]:
+    return study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+
+
+def _over(study: optuna.Study) -> list[FrozenTrial]:
+    """The last trial of each number that is over, in the order of numbers."""
+    last = {
+        int(trial.user_attrs[_NUMBER]): trial
         for trial in study.get_trials(deepcopy=False)
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
         or (trial.state == TrialState.FAIL and _REASON in trial.user_attrs)
-    ]
-    return [_trial(number, trial) for number, trial in enumerate(over)]
+    }
+    return [last[number] for number in sorted(last)]
+
+
+def _finished(study: optuna.Study) -> list[Trial]:
+    """The trials that are over, by their numbers from 0."""
+    return [_trial(number, trial) for number, trial in enumerate(_over(study))]
 
 
 def _trial(number: int, trial: FrozenTrial) -> Trial:
