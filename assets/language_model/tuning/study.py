@@ -195,7 +195,8 @@ def _one_trial(study: optuna.Study, settings: TuneSettings, base: TrainingSettin
     earlier = _finished(study)
     seed = int(np.random.SeedSequence((settings.seed, len(earlier))).generate_state(1)[0])
     study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=settings.random_trials, multivariate=True)
-    trial = study.ask({key: distribution(search) for key, search in settings.search.items()})
+    # Sorted, because what is drawn depends on the order, and the study is the same in any.
+    trial = study.ask({key: distribution(search) for key, search in sorted(settings.search.items())})
     number = int(trial.user_attrs.get(_NUMBER, len(earlier)))
     trial.set_user_attr(_NUMBER, number)
 

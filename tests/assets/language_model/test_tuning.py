@@ -93,6 +93,8 @@ def test_one_seed_is_one_study_and_more_trials_continue_it(tmp_path: Path) -> No
     first = run(tmp_path / "first", search())
     assert run(tmp_path / "again", search()) == first
     assert run(tmp_path / "other", search(seed=1)) != first
+    turned = run(tmp_path / "turned", search(search=dict(reversed(SEARCH.items()))))
+    assert [trial.losses for trial in turned] == [trial.losses for trial in first]
     run(tmp_path / "short", search(trials=5))
     trained: list[int] = []
 
