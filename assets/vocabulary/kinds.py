@@ -46,10 +46,6 @@ def untrained(settings: VocabularySettings) -> tuple[Any, Any]:
     """An empty ``tokenizers.Tokenizer`` of a kind that is trained by that library, and the trainer that fills it."""
     special = special_tokens(settings)
     common: dict[str, Any] = {"vocab_size": settings.size, "special_tokens": special, "show_progress": False}
-    if settings.kind == "byte_bpe":
-        alphabet = pre_tokenizers.ByteLevel.alphabet()
-        trainer = trainers.BpeTrainer(initial_alphabet=alphabet, min_frequency=settings.minimum_frequency, **common)
-        return _byte_level(models.BPE(), settings), trainer
     tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate(special)}, unk_token=special[0]))
     if settings.kind == "character":
         tokenizer.pre_tokenizer = _characters()

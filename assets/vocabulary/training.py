@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from assets.vocabulary.byte_bpe import count_text, train_byte_bpe
 from assets.vocabulary.errors import VocabularyError
 from assets.vocabulary.imports import import_vocabulary
 from assets.vocabulary.kinds import byte_tokenizer, finished, smallest_size, untrained
@@ -27,16 +28,23 @@ class VocabularyReport:
         size: Entries.
         documents: Documents of the sample.
         sampled: UTF-8 bytes of the sample by dump.
+        forgotten: byte_bpe: by how much the count of a piece may be too small; see ``piece_counts``.
     """
 
     size: int
     documents: int
     sampled: dict[str, int]
+    forgotten: int = 0
 
     @property
     def counts(self) -> dict[str, int]:
         """The numbers for a manifest."""
-        return {"size": self.size, "documents": self.documents, "sample_bytes": sum(self.sampled.values())}
+        return {
+            "size": self.size,
+            "documents": self.documents,
+            "sample_bytes": sum(self.sampled.values()),
+            "forgotten_occurrences": self.forgotten,
+        }
 
 
 def train_vocabulary(
@@ -62,6 +70,7 @@ def train_vocabulary(
     limits = {dump: int(settings.sample_bytes * weights[dump] / sum(weights.values())) for dump in documents}
     taken = dict.fromkeys(sizes, 0)
     taken_documents = 0
+    forgotten = 0
 
     def texts() -> Iterator[str]:
         nonlocal taken_documents
@@ -76,6 +85,10 @@ def train_vocabulary(
     elif settings.kind == "byte":
         tokenizer = byte_tokenizer(settings)
         deque(texts(), maxlen=0)
+    elif settings.kind == "byte_bpe":
+        pieces = count_text(texts(), settings)
+        forgotten = pieces.forgotten
+        tokenizer = train_byte_bpe(pieces, settings)
     elif settings.kind == "unigram":
         tokenizer = train_unigram(texts(), settings)
     else:
@@ -94,4 +107,4 @@ def train_vocabulary(
     if settings.kind != "imported":
         tokenizer = finished(tokenizer, settings)
     write_vocabulary(tokenizer, settings, out)
-    return VocabularyReport(tokenizer.get_vocab_size(), taken_documents, dict(taken))
+    return VocabularyReport(tokenizer.get_vocab_size(), taken_documents, dict(taken), forgotten)

@@ -26,6 +26,7 @@ def test_the_report_says_what_it_was_trained_on(tmp_path: Path) -> None:
         "size": 400,
         "documents": 12,
         "sample_bytes": sum(len(text.encode()) for text in (*ENGLISH, *CHINESE)),
+        "forgotten_occurrences": 0,
     }
     assert report.sampled == {
         "en": sum(len(text.encode()) for text in ENGLISH),
