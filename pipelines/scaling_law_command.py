@@ -72,7 +72,8 @@ def print_law(result: ScalingLaw, console: Console) -> None:
         interval = f"{expected.coverage:.0%} between {expected.low:.4f} and {expected.high:.4f}"
     console.print(
         f"Predicted for {expected.parameters:,} parameters and {expected.tokens:,} tokens: {expected.loss:.4f}, "
-        f"{interval}"
+        f"{interval}",
+        soft_wrap=True,
     )
     if result.check is not None:
         within = {True: ", inside the interval", False: ", outside the interval", None: ""}[result.check.inside]
@@ -82,8 +83,6 @@ def print_law(result: ScalingLaw, console: Console) -> None:
             f"By this law the same operations do most with {result.best_parameters:,.0f} parameters and "
             f"{result.best_tokens:,.0f} tokens"
         )
-    if result.repeated:
-        console.print(
-            "Text was repeated more than 4 times, which the law knows nothing of: use more text or fewer tokens"
-        )
+    for warning in result.warnings:
+        console.print(f"Beware: {warning}", soft_wrap=True)
     console.print(f"Numbers and picture: {escape(str(result.folder))}", soft_wrap=True)

@@ -29,6 +29,7 @@ SHARES = (0.02, 0.1, 0.3, 0.6)
 """Starts: parts of the mean loss that are due to N, and to D."""
 ITERATIONS = 400
 LARGEST_HEIGHT, LARGEST_EXPONENT = 50.0, 3.0
+LEAST_E, LEAST_EXPONENT = 0.01, 0.01
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,21 @@ class Law:
             )
         return _loss(self, parameters, tokens)
 
+    def at_the_edge(self) -> list[str]:
+        """Constants that the points do not determine: they came to the edge of what they may be.
+
+        E of nothing would be a text that can be known for certain; exponents of language models lie about 0.3.
+        """
+        exponents = {"alpha": self.alpha} | ({"beta": self.beta} if self.ratio is None else {})
+        edge = [name for name, value in exponents.items() if not LEAST_EXPONENT < value < 0.99 * LARGEST_EXPONENT]
+        return (["E"] if self.E < LEAST_E else []) + edge
+
     def best_division(self, flops: float) -> tuple[float, float] | None:
         """Parameters and tokens of the lowest loss for an amount of operations, taken as 6 N D (equation 4).
 
-        None where the law has one variable, or one of its terms is nothing.
+        None where the law has one variable, or its exponents are at the edge.
         """
-        if self.ratio is not None or min(self.A * self.alpha, self.B * self.beta) < 1e-9:
+        if self.ratio is not None or {"alpha", "beta"} & set(self.at_the_edge()):
             return None
         balance = (self.alpha * self.A / (self.beta * self.B)) ** (1 / (self.alpha + self.beta))
         parameters = balance * (flops / 6) ** (self.beta / (self.alpha + self.beta))

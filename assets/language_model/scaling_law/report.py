@@ -83,14 +83,26 @@ class ScalingLaw:
     mlflow_run: str
 
     @property
-    def repeated(self) -> bool:
-        """Whether a training passed over its text more often than the law can know of."""
+    def warnings(self) -> list[str]:
+        """Why the prediction may be worth less than its interval says."""
         passes = [point.epochs for point in self.points] + ([self.check.epochs] if self.check else [])
-        return max(passes) > MANY_EPOCHS
+        edge = self.law.at_the_edge()
+        found = []
+        if max(passes) > MANY_EPOCHS:
+            found.append(
+                f"text was repeated {max(passes):.0f} times, of which the law knows nothing: use more text or fewer "
+                "tokens"
+            )
+        if edge:
+            found.append(
+                f"the trainings do not determine {' and '.join(edge)}: give more of them, longer ones, and sizes "
+                "further apart of one shape"
+            )
+        return found
 
     def as_json(self) -> dict[str, Any]:
         """All of it, for JSON."""
-        return asdict(self) | {"folder": str(self.folder), "repeated": self.repeated}
+        return asdict(self) | {"folder": str(self.folder), "warnings": self.warnings}
 
 
 def write_report(result: ScalingLaw) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -116,6 +117,19 @@ def test_the_interval_widens_with_noise_and_distance_and_holds_the_truth() -> No
         assert low < CHINCHILLA.loss(size, 20 * size) < high
 
 
+def test_constants_that_the_points_do_not_determine_are_told() -> None:
+    assert CHINCHILLA.at_the_edge() == []
+    assert CHINCHILLA.best_division(1e20) is not None
+    # Losses that fall ever faster are no law of this form.
+    falling = [Point(size, 20 * size, 6 - 1e-5 * size) for size in (100_000, 200_000, 300_000, 400_000)]
+    assert "E" in fit_law(falling).at_the_edge()
+    # The size of the model changes nothing.
+    alike = points(Law(1.69, 0.0, 0.0, 410.7, 0.28, None))
+    assert fit_law(alike).loss(4e6, 4e7) == pytest.approx(
+        Law(1.69, 0.0, 0.0, 410.7, 0.28, None).loss(4e6, 4e7), rel=1e-3
+    )
+
+
 def test_prediction_is_the_same_for_one_seed() -> None:
     made = points(CHINCHILLA, noise=0.003)
     first, again, other = (predict(made, parameters=10**7, tokens=10**8, samples=20, seed=seed) for seed in (0, 0, 1))
@@ -221,5 +235,6 @@ def test_the_report_is_json_and_a_picture(tmp_path: Path) -> None:
         mlflow_run="run",
     )
     numbers, picture = write_report(result)
-    assert '"repeated": true' in numbers.read_text()
+    (warning,) = json.loads(numbers.read_text())["warnings"]
+    assert warning.startswith("text was repeated 9 times")
     assert picture.read_bytes().startswith(b"\x89PNG")
