@@ -15,6 +15,7 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from training.settings import SettingsError
 
@@ -134,7 +135,8 @@ def predict(
 
     The residuals are drawn with replacement and added to the fitted losses, the law is fitted to these, and one more
     residual is added to what it predicts (Davison and Hinkley 1997, algorithm 6.4). Residuals of n points and p
-    constants are widened by sqrt(n / (n - p)). That the law itself may not hold so far out is not in it.
+    constants are widened by sqrt(n / (n - p)), and by Student's quantile over the normal one, since few say little of
+    their own spread. That the law itself may not hold so far out is not in it.
 
     Args:
         points: Trainings.
@@ -155,11 +157,12 @@ def predict(
         return Prediction(parameters, tokens, loss, None, None, coverage)
     fitted = problem.fitted(solution)
     left = problem.log_losses - fitted
-    left = (left - left.mean()) * np.sqrt(len(points) / free)
+    upper = (1 + coverage) / 2
+    left = (left - left.mean()) * np.sqrt(len(points) / free) * stats.t.ppf(upper, free) / stats.norm.ppf(upper)
     noise = np.random.default_rng(seed).choice(left, (samples, len(points) + 1))
     others, _ = problem.solve(np.tile(solution, (samples, 1)), fitted + noise[:, :-1])
     losses = np.array([problem.law(other).loss(parameters, tokens) for other in others])
-    low, high = np.quantile(losses * np.exp(noise[:, -1]), [(1 - coverage) / 2, (1 + coverage) / 2])
+    low, high = np.quantile(losses * np.exp(noise[:, -1]), [1 - upper, upper])
     return Prediction(parameters, tokens, loss, float(low), float(high), coverage)
 
 
