@@ -46,7 +46,7 @@ def learn_merges(
     pair_counts = np.zeros(room, np.int64)
     seen_in = np.full(room, -1, np.int64)
     arisen = np.zeros(room, np.int64)
-    table = np.zeros(4 * room, np.int64)
+    table = np.zeros(2 * room, np.int32)
     pairs = 0
     # Where each pair arises: first how often, then where.
     for piece in range(pieces):
@@ -252,7 +252,7 @@ def _grown(room: int, pair_keys: Any, pair_counts: Any, seen_in: Any, arisen: An
     seen[:room] = seen_in
     more_arisen = np.zeros(more, np.int64)
     more_arisen[:room] = arisen
-    table = np.zeros(4 * more, np.int64)
+    table = np.zeros(2 * more, np.int32)
     for number in range(pairs):
         _place(table, keys[number], number)
     return more, keys, larger_counts, seen, more_arisen, table
