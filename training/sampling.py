@@ -27,7 +27,9 @@ class SamplingSettings(Settings):
     repetition_penalty: float = Field(
         1.0, gt=0, description="Above 1 makes tokens less likely that are in the text already."
     )
-    stop: list[str] = Field(default_factory=list, description="The text ends before the first of these strings.")
+    stop: list[str] = Field(
+        default_factory=list, description="The text ends before the first of these strings that is complete."
+    )
     seed: int = Field(0, ge=0, description="The same seed writes the same text on the same machine.")
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
-from assets.vocabulary.kinds import untrained
+from assets.vocabulary.kinds import byte_tokenizer, untrained
 from assets.vocabulary.patterns import PATTERNS
 from assets.vocabulary.settings import VocabularySettings
 from assets.vocabulary.tokenizer import Vocabulary, open_vocabulary
@@ -24,7 +24,8 @@ mixed_text = st.text("aZé你好あカー０7½ '’.!，\n\r\t_😀\u0301की
 
 
 def cut(text: str, **settings: object) -> list[str]:
-    tokenizer = untrained(VocabularySettings.model_validate(settings))[0]
+    options = VocabularySettings.model_validate(settings)
+    tokenizer = byte_tokenizer(options) if options.kind == "byte_bpe" else untrained(options)[0]
     return [text[start:end] for _, (start, end) in tokenizer.pre_tokenizer.pre_tokenize_str(text)]
 
 
