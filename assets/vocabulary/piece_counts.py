@@ -20,7 +20,7 @@ import regex
 from tokenizers import Regex, pre_tokenizers
 
 from assets.clean_text.kernels.buffers import utf8
-from assets.vocabulary.kernels.classes import LETTER, NUMBER, RANGES, SPACE, code_point_classes
+from assets.vocabulary.kernels.classes import LETTER, NUMBER, SPACE, code_point_classes
 from assets.vocabulary.kernels.piece_counting import count_pieces, count_texts
 
 MOST_PIECES = 1 << 22
@@ -141,7 +141,7 @@ def _batches(texts: Iterable[str]) -> Iterable[list[str]]:
 @lru_cache(maxsize=1)
 def _disputed() -> Any:
     """Matches a character that the modules regex and tokenizers class otherwise, being of two versions of Unicode."""
-    everything = "".join(chr(code) for start, end in RANGES for code in range(start, end))
+    everything = "".join(chr(code) for start, end in ((0, 0xD800), (0xE000, 0x110000)) for code in range(start, end))
     codes = np.frombuffer(everything.encode("utf-32-le"), dtype="<u4")
     classes = code_point_classes()
     disputed = np.zeros(codes.size, dtype=np.bool_)
