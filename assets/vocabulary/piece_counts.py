@@ -23,8 +23,8 @@ from assets.clean_text.kernels.buffers import utf8
 from assets.vocabulary.kernels.classes import LETTER, NUMBER, SPACE, code_point_classes
 from assets.vocabulary.kernels.piece_counting import count_pieces, count_texts
 
-MOST_PIECES = 1 << 22
-MOST_BYTES = 1 << 26
+MOST_PIECES = 3 << 20
+MOST_BYTES = 48 << 20
 _BATCH_BYTES = 8 << 20
 
 
