@@ -13,6 +13,7 @@ from training.models import LanguageModel, ModelSettings
 
 LOOKED_UP = ("embedding.", "positions.")
 RESIDUAL = ("attention.output.weight", ".down.weight")
+ROUTER = ".router.weight"
 
 
 def initialise(model: LanguageModel, *, seed: int) -> None:
@@ -65,8 +66,8 @@ def _initial_values(name: str, shape: torch.Size, settings: ModelSettings, gener
     - truncated_normal: the same, drawn again beyond 3 s.
     - xavier: uniform within sqrt(6 / (in + out)) (Glorot and Bengio 2010, equation 16).
     - kaiming: N(0, 2 / in) (He et al. 2015, arXiv:1502.01852, equation 10).
-    - mup: N(0, s^2 b / w) in the layers and N(0, (s b / w)^2) in the output layer, for a width w and the width b at
-      which s was chosen (Yang et al., arXiv:2203.03466, table 3).
+    - mup: N(0, s^2 b / w) in the layers and N(0, (s b / w)^2) in the output layer and in routers, whose outputs do not
+      grow with the width, for a width w and the width b at which s was chosen (Yang et al., arXiv:2203.03466, table 3).
 
     Embeddings are N(0, s^2) in all of them. Output projections are zero, or divided by sqrt(2 layers) (Radford et al.
     2019, section 2.3), where the settings say so.
@@ -86,9 +87,8 @@ def _initial_values(name: str, shape: torch.Size, settings: ModelSettings, gener
     elif scheme == "kaiming":
         nn.init.kaiming_normal_(values, nonlinearity="relu", generator=generator)
     elif scheme == "mup":
-        values.normal_(
-            0.0, deviation * (shrink if name.startswith("head.") else math.sqrt(shrink)), generator=generator
-        )
+        to_fixed = name.startswith("head.") or name.endswith(ROUTER)
+        values.normal_(0.0, deviation * (shrink if to_fixed else math.sqrt(shrink)), generator=generator)
     else:
         values.normal_(0.0, deviation, generator=generator)
     if residual and settings.depth_scaling:

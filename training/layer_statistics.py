@@ -9,7 +9,8 @@ For each layer (``blocks.N`` or ``layers.N``), the embedding and the output laye
   of the mean loss, before clipping. ``update_ratio`` is update / weight; about 1e-3 is usual (a rule of thumb).
 - ``activation_rms``: root mean square of what the layer gives to the next one.
 - ``attention_entropy``: nats, mean over heads and queries; 0 looks at one token, log(n) at n alike.
-- ``dead_share``: units of the feed-forward block that no token of the row moves (below a thousandth of the largest).
+- ``dead_share``: units of the feed-forward block that no token of the row moves (below a thousandth of the largest), of
+  all experts together; an expert that no token goes to is dead.
 
 And ``logits``: their standard deviation and their largest absolute value.
 """
@@ -104,6 +105,7 @@ def _local(parameter: Tensor) -> Tensor:
 def activations(module: LanguageModel, row: Tensor) -> dict[str, dict[str, float]]:
     """What layers give to each other for one row int64 [1, time], as if in evaluation."""
     found: dict[str, dict[str, float]] = defaultdict(dict)
+    dead: dict[str, list[float]] = defaultdict(list)
     hooks = []
 
     def record_output(layer: str) -> Any:
@@ -115,8 +117,9 @@ def activations(module: LanguageModel, row: Tensor) -> dict[str, dict[str, float
 
     def record_units(layer: str) -> Any:
         def hook(_: nn.Module, inputs: Any) -> None:
-            largest = inputs[0].float().abs().flatten(0, -2).amax(0)
-            found[layer]["dead_share"] = float((largest <= 1e-3 * largest.max()).float().mean())
+            units = inputs[0].float().abs().flatten(0, -2)
+            largest = units.amax(0) if len(units) else units.new_zeros(units.shape[-1])
+            dead[layer].append(float((largest <= 1e-3 * largest.max()).float().mean()))
 
         return hook
 
@@ -137,6 +140,8 @@ def activations(module: LanguageModel, row: Tensor) -> dict[str, dict[str, float
             hook.remove()
     assert isinstance(logits, Tensor)
     found["logits"] = {"deviation": float(logits.float().std()), "largest": float(logits.float().abs().max())}
+    for layer, shares in dead.items():
+        found[layer]["dead_share"] = sum(shares) / len(shares)
     for number, entropy in enumerate(entropies):
         found[f"blocks.{number}"]["attention_entropy"] = entropy
     return dict(found)

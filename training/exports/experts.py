@@ -49,7 +49,10 @@ class ExpertsForm:
         return settings.architecture == "decoder" and settings.experts > 0 and settings.query_key_norm
 
     def configuration(self, settings: ModelSettings) -> dict[str, Any]:
-        """``config.json`` without the ids of special tokens."""
+        """``config.json`` without the ids of special tokens.
+
+        Their weight of the balance is ours by number: their loss takes all layers together and counts every choice.
+        """
         return {
             **DecoderForm().configuration(settings),
             "architectures": ["Qwen3MoeForCausalLM"],
@@ -63,11 +66,13 @@ class ExpertsForm:
 
     def settings(self, configuration: Mapping[str, Any]) -> ModelSettings:
         """The shape by ``config.json``."""
-        must_be(configuration, _FIXED)
+        # What transformers takes where the file says nothing.
+        must_be({"norm_topk_prob": False, **configuration}, _FIXED)
         plain = DecoderForm().settings({**configuration, "model_type": "qwen3"})
         changes = {
             "feed_forward_width": configuration["moe_intermediate_size"],
-            "experts": configuration["num_experts"],
+            # transformers 5 writes the first name, the published folders and ours have the second; it reads both.
+            "experts": configuration.get("num_local_experts") or configuration["num_experts"],
             "experts_per_token": configuration["num_experts_per_tok"],
             "expert_balance": configuration["router_aux_loss_coef"],
         }

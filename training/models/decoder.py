@@ -82,11 +82,18 @@ class Block(nn.Module):
             self.feed_forward = Experts(settings, lambda: FeedForward(settings))
         self.dropout = nn.Dropout(settings.dropout)
 
-    def forward(self, x: Tensor, angles: Angles, cache: KeyValueCache | None, mask: Mask) -> Tensor:
-        """[batch, time, width] to the same."""
+    def forward(
+        self, x: Tensor, angles: Angles, cache: KeyValueCache | None, mask: Mask
+    ) -> tuple[Tensor, Tensor | None]:
+        """[batch, time, width] to the same, and the balance of its experts where it has some.
+
+        The balance is no attribute: computed again in a backward pass, it would keep all that was computed alive.
+        """
         x = x + self.dropout(self.attention(self.attention_norm(x), angles, cache, mask))
-        updated: Tensor = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
-        return updated
+        lowered, balance = self.feed_forward(self.feed_forward_norm(x)), None
+        if isinstance(lowered, tuple):
+            lowered, balance = lowered
+        return x + self.dropout(lowered), balance
 
 
 class Decoder(LanguageModel):
@@ -113,15 +120,16 @@ class Decoder(LanguageModel):
             positions = positions.unsqueeze(1)
         angles = rotary_angles(positions, self.settings.head_size, self.settings.rope_base)
         x = self.embedding(tokens)
+        balances = []
         for block in self.blocks:
             if self.activation_checkpointing and self.training:
-                x = checkpoint(block, x, angles, None, mask, use_reentrant=False)
+                x, balance = checkpoint(block, x, angles, None, mask, use_reentrant=False)
             else:
-                x = block(x, angles, cache, mask)
-        if self.settings.experts:
-            mixtures = [module for module in self.modules() if isinstance(module, Experts)]
-            balances = [mixture.balance for mixture in mixtures if mixture.balance is not None]
-            self.balance_loss = self.settings.expert_balance * torch.stack(balances).mean()
+                x, balance = block(x, angles, cache, mask)
+            if balance is not None:
+                balances.append(balance)
+        if balances:
+            self.balance_loss = self.settings.expert_balance * torch.stack(balances).sum()
         if cache is not None:
             cache.length += tokens.shape[1]
         normalised: Tensor = self.final_norm(x)

@@ -6,6 +6,7 @@ As in Qwen3's mixture: the router's softmax over all experts, the chosen weights
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,33 +14,59 @@ from torch import Tensor, nn
 from training.models.settings import ModelSettings
 
 
-class Experts(nn.Module):
-    """Feed-forward blocks, of which ``experts_per_token`` work on a token.
+class Routes(NamedTuple):
+    """Where tokens go.
 
     Attributes:
-        balance: Of the last forward pass: experts * sum over experts of (share of the choices that fall on it) * (mean
-            probability that the router gives it) (Fedus et al., arXiv:2101.03961, equations 4 to 6); 1 when even.
+        choices: int64 [tokens, chosen], numbers of experts, no two alike for a token.
+        weights: float32 [tokens, chosen], with a sum of one for each token.
+        counts: int64 [experts], how many choices fall on each.
+        balance: float32, experts * sum over experts of (share of the choices that fall on it) * (mean probability that
+            the router gives it) (Fedus et al., arXiv:2101.03961, equations 4 to 6); 1 when even.
     """
+
+    choices: Tensor
+    weights: Tensor
+    counts: Tensor
+    balance: Tensor
+
+
+def route(scores: Tensor, chosen: int) -> Routes:
+    """Choose the experts with the highest scores [tokens, experts] for each token."""
+    experts = scores.shape[-1]
+    probabilities = scores.float().softmax(-1)
+    weights, choices = probabilities.topk(chosen, dim=-1)
+    flat = choices.flatten()
+    counts = flat.new_zeros(experts).scatter_add(0, flat, torch.ones_like(flat))
+    balance = experts * (counts / flat.numel() * probabilities.mean(0)).sum()
+    return Routes(choices, weights / weights.sum(-1, keepdim=True), counts, balance)
+
+
+class Experts(nn.Module):
+    """Feed-forward blocks, of which ``experts_per_token`` work on a token."""
 
     def __init__(self, settings: ModelSettings, make: Callable[[], nn.Module]) -> None:
         super().__init__()
         self.chosen = settings.experts_per_token
         self.router = nn.Linear(settings.width, settings.experts, bias=False)
         self.experts = nn.ModuleList(make() for _ in range(settings.experts))
-        self.balance: Tensor | None = None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[batch, time, width] to the same."""
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[batch, time, width] to the same, and the balance of ``Routes``."""
         tokens = x.flatten(0, -2)
-        probabilities = self.router(tokens).float().softmax(-1)
-        weights, choices = probabilities.topk(self.chosen, dim=-1)
-        weights = (weights / weights.sum(-1, keepdim=True)).to(x.dtype)
-        count = len(self.experts)
-        shares = torch.bincount(choices.flatten(), minlength=count).float() / choices.numel()
-        self.balance = count * (shares * probabilities.mean(0)).sum()
-        mixed = torch.zeros_like(tokens)
+        routes = route(self.router(tokens), self.chosen)
+        return self._mix(tokens, routes).view_as(x), routes.balance
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _mix(self, tokens: Tensor, routes: Routes) -> Tensor:
+        """The weighted sums of what the chosen experts make of tokens [tokens, width], in their shape.
+
+        Not compiled: how many tokens an expert gets differs from step to step.
+        """
+        order = routes.choices.flatten().argsort(stable=True)
+        parts = tokens[order // self.chosen].split(routes.counts.tolist())
         # Every expert is called, also without a token: ZeRO-3 gathers its weights on all ranks together.
-        for number, expert in enumerate(self.experts):
-            rows, places = (choices == number).nonzero(as_tuple=True)
-            mixed = mixed.index_add(0, rows, expert(tokens[rows]) * weights[rows, places].unsqueeze(-1))
-        return mixed.view_as(x)
+        made = torch.cat([expert(part) for expert, part in zip(self.experts, parts, strict=True)])
+        # Back in the order of the tokens: sums in the order of arrival would differ from run to run on a GPU.
+        ordered = made[order.argsort()].unflatten(0, (-1, self.chosen))
+        return (ordered * routes.weights.to(made.dtype).unsqueeze(-1)).sum(1)

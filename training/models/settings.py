@@ -61,7 +61,7 @@ class ModelSettings(Settings):
     )
     experts_per_token: int = Field(2, ge=1, description="decoder: experts that work on a token.")
     expert_balance: float = Field(
-        0.01, ge=0, description="decoder: weight of the loss that spreads tokens evenly over experts."
+        0.01, ge=0, description="decoder: weight of the loss that spreads tokens evenly over experts, in each layer."
     )
     norm_first: bool = Field(
         False, description="transformer: normalise before each block instead of after it, which trains deep ones."
