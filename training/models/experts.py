@@ -64,9 +64,10 @@ class Experts(nn.Module):
         Not compiled: how many tokens an expert gets differs from step to step.
         """
         order = routes.choices.flatten().argsort(stable=True)
-        parts = tokens[order // self.chosen].split(routes.counts.tolist())
+        parts = torch.split(tokens[order // self.chosen], routes.counts.tolist())
         # Every expert is called, also without a token: ZeRO-3 gathers its weights on all ranks together.
         made = torch.cat([expert(part) for expert, part in zip(self.experts, parts, strict=True)])
         # Back in the order of the tokens: sums in the order of arrival would differ from run to run on a GPU.
-        ordered = made[order.argsort()].unflatten(0, (-1, self.chosen))
-        return (ordered * routes.weights.to(made.dtype).unsqueeze(-1)).sum(1)
+        ordered = made[order.argsort()].view(-1, self.chosen, made.shape[-1])
+        mixed: Tensor = (ordered * routes.weights.to(made.dtype).unsqueeze(-1)).sum(1)
+        return mixed
