@@ -12,7 +12,8 @@ import torch
 
 from training.initialisation import initialise
 from training.models import ModelSettings, build_model
-from training.optimizers import OptimizerSettings, build_optimizer
+from training.optimizer_settings import OptimizerSettings
+from training.optimizers import build_optimizer
 
 
 def movements(

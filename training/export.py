@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -79,26 +78,6 @@ def _tensors(folder: Path) -> dict[str, Tensor]:
     for name in sorted(names):
         tensors |= load_file(folder / Path(name).name)
     return tensors
-
-
-def full_weights(model: torch.nn.Module, is_first_rank: bool) -> dict[str, Tensor]:
-    """Every parameter of a DeepSpeed model in float32, from the masters where there are some.
-
-    Called by all ranks together; only the first one gets the tensors, one at a time, in its host's memory.
-    """
-    from deepspeed.utils import safe_get_full_fp32_param
-
-    weights = {}
-    for name, parameter in model.named_parameters():
-        value = safe_get_full_fp32_param(parameter)
-        if is_first_rank:
-            weights[name] = (parameter if value is None else value).detach().float().cpu().view(_shape(parameter))
-    return weights
-
-
-def _shape(parameter: torch.nn.Parameter) -> torch.Size:
-    shape: torch.Size = getattr(parameter, "ds_shape", parameter.shape)
-    return shape
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from training.models import LossSettings, ModelSettings
-from training.optimizers import OptimizerSettings
+from training.optimizer_settings import OptimizerSettings
 from training.profiling import ProfileSettings
 from training.rows import SampleSettings
 from training.settings import Settings, SettingsError

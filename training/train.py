@@ -46,8 +46,9 @@ from training.checkpoint import (
 from training.deepspeed_configuration import precision
 from training.divergence import DivergedError, documents_of_step, first_of_many, first_wrong_layer
 from training.engine import build_engine
-from training.export import export_model, full_weights, load_model
+from training.export import export_model, load_model
 from training.exports import ExportError
+from training.full_weights import full_weights
 from training.layer_statistics import StepStatistics
 from training.loader import Batch, BatchStream, Prefetch
 from training.memory import check_memory, free_memory

@@ -7,7 +7,7 @@ import torch
 
 from training.coordinates import movements
 from training.models import ModelSettings
-from training.optimizers import OptimizerSettings
+from training.optimizer_settings import OptimizerSettings
 
 WIDTHS = (32, 128)
 

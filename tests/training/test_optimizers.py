@@ -8,7 +8,8 @@ import torch
 
 from training.initialisation import initialise
 from training.models import LanguageModel, ModelSettings, build_model
-from training.optimizers import Lion, OptimizerSettings, build_optimizer, parameter_groups
+from training.optimizer_settings import OptimizerSettings
+from training.optimizers import Lion, build_optimizer, parameter_groups
 from training.settings import SettingsError
 
 SHAPE: dict[str, Any] = {

@@ -18,7 +18,8 @@ from training.layer_statistics import activations
 from training.models import LanguageModel, ModelSettings, build_model, parameter_count
 from training.models.decoder import FeedForward
 from training.models.experts import Experts, route
-from training.optimizers import OptimizerSettings, parameter_groups
+from training.optimizer_settings import OptimizerSettings
+from training.optimizers import parameter_groups
 
 SETTINGS = ModelSettings(vocabulary_size=9, width=8, heads=2, feed_forward_width=12, experts=5, experts_per_token=2)
 
