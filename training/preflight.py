@@ -87,6 +87,7 @@ def run_fingerprint(settings: RunSettings, sources: list[Shards]) -> str:
             "patience": True,
             "keep_best": True,
             "profile": True,
+            "watchdog": True,
             "validate_every": True,
             "validation_documents": True,
             "checkpoint_every": True,

@@ -15,6 +15,7 @@ from training.profiling import ProfileSettings
 from training.rows import SampleSettings
 from training.settings import Settings, SettingsError
 from training.shards import is_remote
+from training.watchdog import WatchdogSettings
 
 
 class ScheduleSettings(Settings):
@@ -117,6 +118,9 @@ class TrainingSettings(Settings):
     keep_best: bool = Field(
         False,
         description="Export the weights of the best validation instead of the last; a checkpoint keeps them.",
+    )
+    watchdog: WatchdogSettings = Field(
+        default_factory=WatchdogSettings, description="When a training counts as hanging and is ended."
     )
     profile: ProfileSettings = Field(default_factory=ProfileSettings, description="Where the time of steps goes.")
     checkpoint_every: int = Field(250, ge=1, description="Steps between two checkpoints.")

@@ -9,12 +9,12 @@ import dagster as dg
 
 from assets.home import catalogue_path, outputs_folder, training_runs_folder
 from assets.language_model.evaluation import Evaluation, evaluate, read_evaluation, rescore
-from assets.language_model.launcher import TrainerError
 from assets.language_model.model_card import DataSheet, model_card
 from assets.language_model.provenance import lineage_tags
 from assets.language_model.registration import register
 from assets.language_model.settings import EvaluationSettings, LanguageModelSettings, ModelVersionSettings
 from assets.language_model.summary import SUMMARY, summarise
+from assets.language_model.supervision import TrainerError
 from assets.language_model.tracked_training import open_tracked, train_tracked
 from assets.language_model.tracking import TrackingError, find_run, open_tracking
 from assets.language_model.training_run import TrainingRun, continued_identity, loss_curves, model_files

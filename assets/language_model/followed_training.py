@@ -15,17 +15,10 @@ from typing import Any, Literal
 
 from mlflow import MlflowClient
 
-from assets.language_model.launcher import (
-    ERROR_LINES,
-    POLL_SECONDS,
-    last_lines,
-    process_group,
-    rank_environment,
-    stop_left_over,
-    trainer_command,
-)
+from assets.language_model.launchers.local import rank_environment
 from assets.language_model.provenance import code_commit
 from assets.language_model.settings import LanguageModelSettings
+from assets.language_model.supervision import TrainerError, TrainerRefusedError, train_supervised
 from assets.language_model.tracking import (
     TrackedTraining,
     TrackingError,
@@ -34,16 +27,13 @@ from assets.language_model.tracking import (
     open_tracking,
     tracking_errors,
 )
-from assets.language_model.training_run import MODEL, TrainingRun
+from assets.language_model.training_run import CHECKPOINTS, MODEL, TrainingRun
 from training.artifact import Artifact
 from training.preflight import check_run
 from training.settings import SettingsError
 from training.shards import ShardError
 
 PARENT = "mlflow.parentRunId"
-CHECKPOINTS = "checkpoints"
-# Exit code of training/train.py for what it names itself: wrong settings, a loss that is no number.
-REFUSED = 2
 SEND_SECONDS = 10.0
 
 Watch = Callable[[int, float], bool]
@@ -210,9 +200,7 @@ def train_followed(
     followed = _Followed(run, tracked, watch)
     status = "KILLED"
     try:
-        code = None if run.finished else _launch(run, settings, followed)
-        followed.look()
-        ending = followed.ending(code)
+        ending = _train(run, settings, followed)
         status = "KILLED" if ending.state == "stopped" else "FINISHED" if ending.state == "finished" else "FAILED"
     finally:
         tracked.send(run.records())
@@ -222,20 +210,20 @@ def train_followed(
     return ending
 
 
-def _launch(run: TrainingRun, settings: LanguageModelSettings, followed: _Followed) -> int | None:
-    """Run the trainer until it ends, and return its exit code, or until it is to stop: None."""
-    stop_left_over(run.configuration, grace_seconds=settings.launch.grace_seconds)
-    with process_group(
-        trainer_command(run.configuration, settings.launch),
-        environment=rank_environment(settings.launch),
-        log=run.log,
-        grace_seconds=settings.launch.grace_seconds,
-    ) as process:
-        while process.poll() is None:
-            time.sleep(POLL_SECONDS)
-            if followed.look():
-                return None
-    return process.returncode
+def _train(run: TrainingRun, settings: LanguageModelSettings, followed: _Followed) -> Ending:
+    """Run the trainer until it ends or is to stop."""
+    ending = Ending("finished", followed.losses)
+    try:
+        if not train_supervised(
+            run, settings.launch, environment=rank_environment(settings.launch), tick=followed.look
+        ):
+            ending = Ending("failed", followed.losses, f"stopped by a signal, see {run.log}")
+    except TrainerRefusedError as error:
+        ending = Ending("refused", followed.losses, str(error))
+    except TrainerError as error:
+        ending = Ending("failed", followed.losses, str(error))
+    followed.look()
+    return Ending("stopped", followed.losses) if followed.stop else ending
 
 
 class _Followed:
@@ -260,15 +248,3 @@ class _Followed:
             self.tracked.send(records)
             self.sent = time.monotonic()
         return self.stop
-
-    def ending(self, code: int | None) -> Ending:
-        """How it ended, by the trainer's exit code; None is that it was stopped, or finished earlier."""
-        if self.stop:
-            return Ending("stopped", self.losses)
-        if self.run.finished:
-            return Ending("finished", self.losses)
-        words = last_lines(self.run.log, ERROR_LINES).splitlines()
-        errors = [line.removeprefix("error: ") for line in words if line.startswith("error: ")]
-        if code == REFUSED and errors:
-            return Ending("refused", self.losses, errors[-1])
-        return Ending("failed", self.losses, f"exit code {code}, see {self.run.log}")

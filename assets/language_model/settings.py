@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from assets.language_model.launcher import LaunchSettings
+from assets.language_model.launchers.settings import LaunchSettings
 from training.run_settings import TrainingSettings
 from training.sampling import SamplingSettings
 from training.settings import Settings

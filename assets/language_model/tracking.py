@@ -10,6 +10,7 @@ import fcntl
 import json
 import math
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,9 +23,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from assets.home import tracking_folder
+from training.events import Event
 
 BATCH = 500
 PARAMETER_LENGTH = 6000
+MOST_NOTED = 50
 DIGEST_LENGTH = 36
 
 
@@ -142,6 +145,19 @@ class TrackedTraining:
             self.problem = None
         except (MlflowException, OSError) as error:
             self.problem = str(error).splitlines()[0]
+
+    def note(self, events: Sequence[Event]) -> bool:
+        """Write what happened into the run's description; whether the store took it."""
+        lines = [
+            f"- {time.strftime('%Y-%m-%d %H:%M:%S', time.gmtime(event.time))} UTC, step {event.step}: {event.message}"
+            for event in events[-MOST_NOTED:]
+        ]
+        try:
+            self.client.set_tag(self.run_id, "mlflow.note.content", "\n".join(lines))
+        except (MlflowException, OSError) as error:
+            self.problem = str(error).splitlines()[0]
+            return False
+        return True
 
     def _steps(self, key: str) -> set[int]:
         if key not in self._sent:

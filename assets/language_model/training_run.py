@@ -18,6 +18,7 @@ from training.settings import SettingsError
 
 # The names that training/train.py gives; importing it would import DeepSpeed into Dagster's process.
 REPORT, MODEL = "report.json", "model"
+CHECKPOINTS, CHECKPOINT = "checkpoints", "checkpoint.json"
 CONFIGURATION = "configuration.json"
 # Settings, data and ranks: what the trace is computed from.
 RECORDS = (RUN, REPORT)
@@ -57,6 +58,11 @@ class TrainingRun:
     def records(self) -> list[dict[str, Any]]:
         """The metrics written so far."""
         return read_records(self.folder / METRICS)
+
+    def newest_step(self) -> int:
+        """Step of the newest checkpoint that is complete; 0 if there is none."""
+        records = sorted((self.folder / CHECKPOINTS).glob(f"step-*/{CHECKPOINT}"))
+        return int(records[-1].parent.name.removeprefix("step-")) if records else 0
 
     def configure(
         self,

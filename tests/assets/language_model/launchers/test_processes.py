@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import textwrap
@@ -12,8 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from assets.language_model.launcher import LaunchSettings, last_lines, process_group, trainer_command
-from training.settings import SettingsError
+from assets.language_model.launchers.processes import last_lines, process_group
 
 # A child that ignores SIGINT and has a child of its own, as a launcher with a rank.
 FAMILY = """
@@ -66,7 +64,7 @@ def test_leaving_stops_the_grandchildren_too_and_lets_them_save(tmp_path: Path, 
 def test_the_child_is_stopped_when_this_process_is_killed(tmp_path: Path) -> None:
     parent = textwrap.dedent(f"""
         import os, pathlib, time
-        from assets.language_model.launcher import process_group
+        from assets.language_model.launchers.processes import process_group
         command = ["sleep", "60"]
         log = pathlib.Path({str(tmp_path / "log")!r})
         with process_group(command, environment=os.environ, log=log, grace_seconds=1) as child:
@@ -90,12 +88,3 @@ def test_output_of_the_child_is_kept(tmp_path: Path) -> None:
         child.wait()
     assert last_lines(log, 5) == "一\ntwo"
     assert last_lines(log, 1) == "two"
-
-
-def test_a_port_in_use_is_refused_before_anything_starts(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        with pytest.raises(SettingsError, match=f"port {port} is in use"):
-            trainer_command(tmp_path / "config.json", LaunchSettings(processes=1, port=port))

@@ -1,0 +1,70 @@
+"""Ranks on this machine, started by DeepSpeed's launcher."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from assets.language_model.launchers.processes import TRAINER, LaunchedProcess, process_group
+from assets.language_model.launchers.settings import LaunchSettings
+from training.settings import SettingsError
+
+
+@contextmanager
+def launch_local(
+    config: Path, settings: LaunchSettings, *, environment: Mapping[str, str], log: Path
+) -> Iterator[LaunchedProcess]:
+    """See ``assets.language_model.launchers.launch``.
+
+    Raises:
+        SettingsError: If the port asked for is in use.
+    """
+    with process_group(
+        local_command(config, settings), environment=environment, log=log, grace_seconds=settings.grace_seconds
+    ) as process:
+        yield LaunchedProcess(process)
+
+
+def local_command(config: Path, settings: LaunchSettings) -> list[str]:
+    """The command line of the real DeepSpeed launcher for a trainer configuration file.
+
+    Raises:
+        SettingsError: If the port asked for is in use.
+    """
+    return [
+        sys.executable,
+        "-m",
+        "deepspeed.launcher.runner",
+        "--num_gpus",
+        str(settings.processes),
+        "--master_addr",
+        "127.0.0.1",
+        "--master_port",
+        str(_port(settings.port)),
+        str(TRAINER),
+        "--config",
+        str(config),
+    ]
+
+
+def rank_environment(settings: LaunchSettings) -> dict[str, str]:
+    """This process's variables, and an equal share of the cores for each rank where nothing else is said."""
+    cores = psutil.cpu_count(logical=False) or 1
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cores // settings.processes))
+    return {**os.environ, "OMP_NUM_THREADS": threads}
+
+
+def _port(asked: int) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", asked))
+        except OSError:
+            raise SettingsError(f"port {asked} is in use: choose another 'port', or 0 for a free one") from None
+        return int(probe.getsockname()[1])

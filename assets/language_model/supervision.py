@@ -1,0 +1,146 @@
+"""A training that ends too early is started again from its newest checkpoint, and it is said why."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from assets.language_model.launchers import launch
+from assets.language_model.launchers.launched import Launched
+from assets.language_model.launchers.processes import last_lines, stop_left_over
+from assets.language_model.launchers.settings import LaunchSettings
+from assets.language_model.training_run import TrainingRun
+from training.events import Event, append_event
+from training.watchdog import STACKS, read_heartbeat
+
+POLL_SECONDS = 0.5
+ERROR_LINES = 30
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
+# Exit codes of training/train.py: what it names itself, and a stop that was asked for.
+REFUSED, STOPPED = 2, 75
+_HUNG = -signal.SIGKILL
+
+
+class TrainerError(RuntimeError):
+    """The trainer ended without its final report, too often; the message holds its exit code and last words."""
+
+
+class TrainerRefusedError(TrainerError):
+    """The trainer says itself what is wrong, and it would be so again."""
+
+
+def train_supervised(
+    run: TrainingRun,
+    settings: LaunchSettings,
+    *,
+    environment: Mapping[str, str],
+    tick: Callable[[], bool | None],
+) -> bool:
+    """Train to the end, starting again whatever fails, as often as the settings allow.
+
+    Args:
+        run: The training's folder, configured.
+        settings: Where ranks run, and how often they are started again.
+        environment: All variables of the ranks.
+        tick: Called about twice a second and after each end; true stops the training.
+
+    Returns:
+        Whether it is finished; false if ``tick`` or a signal to the ranks has stopped it.
+
+    Raises:
+        TrainerError: If it failed too often.
+        SettingsError: If ranks cannot be started as the settings say.
+        BaseException: An interrupt (a cancelled run) is raised on after every rank has ended.
+    """
+    restarts, reached = 0, run.newest_step()
+    while not run.finished:
+        stop_left_over(run.configuration, grace_seconds=settings.grace_seconds)
+        with launch(run.configuration, settings, environment=environment, log=run.log) as launched:
+            ended = _watch(run, launched, tick)
+        tick()
+        if ended is None:
+            return False
+        if ended.code == STOPPED:
+            return False
+        if ended.code == 0 and run.finished:
+            break
+        if ended.code == REFUSED:
+            raise TrainerRefusedError(_refusal(run))
+        step = run.newest_step()
+        if step > reached:
+            restarts, reached = 0, step
+        words = last_lines(run.log, ERROR_LINES)
+        if restarts >= settings.restarts:
+            raise TrainerError(
+                f"the trainer {ended.reason} and was started again {restarts} times without getting further than "
+                f"step {step}; nothing is lost, run the job again when the cause is gone. The end of {run.log}:\n"
+                f"{words}"
+            )
+        restarts += 1
+        pause = min(FIRST_PAUSE_SECONDS * 2 ** (restarts - 1), LONGEST_PAUSE_SECONDS)
+        from_where = f"the checkpoint of step {step}" if step else "the beginning"
+        append_event(
+            run.folder,
+            Event(
+                "restart",
+                f"the trainer {ended.reason}; it is started again from {from_where} in {pause:.0f} s "
+                f"({restarts} of {settings.restarts} without a new checkpoint)",
+                step=step,
+                details={"code": ended.code, "last_words": words.splitlines()[-5:]},
+            ),
+        )
+        tick()
+        time.sleep(pause)
+    return True
+
+
+@dataclass(frozen=True)
+class _Ended:
+    code: int
+    reason: str
+
+
+def _watch(run: TrainingRun, launched: Launched, tick: Callable[[], bool | None]) -> _Ended | None:
+    """Wait for the end; None if ``tick`` asks for it."""
+    started = time.time()
+    while (code := launched.poll()) is None:
+        time.sleep(POLL_SECONDS)
+        if tick():
+            return None
+        beat = read_heartbeat(run.folder)
+        if beat is not None and beat.time > started and time.time() > beat.deadline:
+            silent = time.time() - beat.time
+            usual = f", where a step takes {beat.median:.2f} s" if beat.median else ""
+            return _Ended(_HUNG, f"gave no sign of life for {silent:.0f} s after step {beat.step}{usual}")
+    stacks = _stacks(run, started)
+    if stacks:
+        return _Ended(code, f"hung: {stacks}")
+    return _Ended(code, _in_words(code))
+
+
+def _stacks(run: TrainingRun, started: float) -> str:
+    """Which ranks wrote down what they were doing when they hung, and the innermost call of each."""
+    told = []
+    for path in sorted((run.folder / STACKS).glob("rank-*.txt")):
+        if path.stat().st_mtime >= started and (text := path.read_text(encoding="utf-8", errors="replace").strip()):
+            calls = text.split("(most recent call first):\n")[-1].splitlines()
+            told.append(f"{path.stem} was in {calls[0].strip() if calls else 'nothing'}")
+            path.replace(path.with_name(f"{path.stem}-{time.strftime('%Y%m%d-%H%M%S')}.txt"))
+    return "; ".join(told)
+
+
+def _in_words(code: int) -> str:
+    """An exit code, where launchers hand on a signal in one of three ways: -9, 137 or 247."""
+    for number in (-code, code - 128, 256 - code):
+        if 0 < number < signal.SIGRTMIN:
+            return f"was killed by {signal.Signals(number).name}"
+    return f"ended with exit code {code}"
+
+
+def _refusal(run: TrainingRun) -> str:
+    """What the trainer says is wrong."""
+    words = last_lines(run.log, ERROR_LINES)
+    errors = [line.removeprefix("error: ") for line in words.splitlines() if line.startswith("error: ")]
+    return errors[-1] if errors else words

@@ -1,0 +1,142 @@
+"""A training that hangs ends by itself: every rank watches its own steps, whatever the others or the network do.
+
+A rank that has not finished a step in a multiple of the usual time writes the Python stacks of its threads to
+``stacks/rank-00000.txt`` and ends; the standard library's ``faulthandler`` does both from a thread that needs no
+interpreter lock, so also while a collective or a kernel waits for ever. The first rank writes ``heartbeat.json`` about
+once a second, for whoever started it: a stopped process (SIGSTOP) can do nothing by itself.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import statistics
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from pydantic import Field
+
+from training.settings import Settings
+
+HEARTBEAT, STACKS = "heartbeat.json", "stacks"
+_BEAT_SECONDS = 1.0
+_REMEMBERED = 100
+_MARGIN = 1.25
+"""By which the one who started it waits longer than the ranks themselves."""
+
+
+class WatchdogSettings(Settings):
+    """When a training counts as hanging."""
+
+    factor: float = Field(
+        30.0,
+        ge=0,
+        description="A step may take this many times the median of the last hundred steps; 0 watches nothing.",
+    )
+    least_seconds: float = Field(60.0, gt=0, description="A step may always take this long.")
+    pause_seconds: float = Field(
+        3600.0, gt=0, description="Start, compilation, a validation, a checkpoint or the export may take this long."
+    )
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """A sign of life.
+
+    Attributes:
+        step: Optimizer steps done.
+        time: When it was given, in seconds since 1970.
+        deadline: When the next one should have come at the latest.
+        median: Seconds that a step takes; 0 before there were any.
+    """
+
+    step: int
+    time: float
+    deadline: float
+    median: float = 0.0
+
+
+def read_heartbeat(run: Path) -> Heartbeat | None:
+    """The last sign of life of a run's first rank, or None."""
+    try:
+        return Heartbeat(**json.loads((run / HEARTBEAT).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+
+
+class Watchdog:
+    """Watches this rank while the context is open, from a pause on: its start."""
+
+    def __init__(self, settings: WatchdogSettings, run: Path, rank: int) -> None:
+        self._settings, self._run, self._rank = settings, run, rank
+        self._seconds: deque[float] = deque(maxlen=_REMEMBERED)
+        self._last = 0.0
+        self._beaten = -_BEAT_SECONDS
+        self._step = 0
+        folder = run / STACKS
+        folder.mkdir(exist_ok=True)
+        self._file = (folder / f"rank-{rank:05d}.txt").open("w", encoding="utf-8")
+
+    def step(self, step: int) -> None:
+        """A step is done, and the next one begins."""
+        now = time.monotonic()
+        if self._last:
+            self._seconds.append(now - self._last)
+        self._last, self._step = now, step
+        if now - self._beaten >= _BEAT_SECONDS:
+            self._allow(self._limit())
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Around something in a step that is none, such as a validation."""
+        begin = time.monotonic()
+        self._allow(self._settings.pause_seconds)
+        try:
+            yield
+        finally:
+            if self._last:
+                self._last += time.monotonic() - begin
+            self._allow(self._limit())
+
+    def _limit(self) -> float:
+        if len(self._seconds) < 2:
+            # The first ones compile.
+            return self._settings.pause_seconds
+        return max(self._settings.least_seconds, self._settings.factor * statistics.median(self._seconds))
+
+    def _allow(self, seconds: float) -> None:
+        self._beaten = time.monotonic()
+        if not self._settings.factor:
+            return
+        faulthandler.dump_traceback_later(seconds, exit=True, file=self._file)
+        self._beat(seconds)
+
+    def _beat(self, seconds: float) -> None:
+        if self._rank:
+            return
+        now = time.time()
+        median = statistics.median(self._seconds) if self._seconds else 0.0
+        beat = Heartbeat(self._step, now, now + seconds * _MARGIN, median)
+        # Not synced, and missing once where the disk is full: it is worth something for a moment only.
+        with suppress(OSError):
+            temporary = self._run / f".{HEARTBEAT}"
+            temporary.write_text(json.dumps(asdict(beat)), encoding="utf-8")
+            temporary.replace(self._run / HEARTBEAT)
+
+    def __enter__(self) -> Self:
+        self._allow(self._settings.pause_seconds)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._settings.factor:
+            faulthandler.cancel_dump_traceback_later()
+            self._beat(self._settings.least_seconds)
+        self._file.close()
