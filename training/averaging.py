@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 NAME = "average-{rank:05d}.safetensors"
@@ -38,10 +38,13 @@ class WeightAverage:
         now = [self._part(parameter).float() for _, parameter in self._module.named_parameters()]
         torch._foreach_lerp_(parts, now, 1 - self._decay)
 
-    def save(self, folder: Path) -> None:
-        """Write this rank's part."""
-        parts = {name: part.cpu().contiguous() for name, part in self._parts.items()}
-        save_file(parts, folder / NAME.format(rank=self._rank))
+    def path(self, folder: Path) -> Path:
+        """Of the file with this rank's part in a checkpoint's folder."""
+        return folder / NAME.format(rank=self._rank)
+
+    def taken(self) -> dict[str, Tensor]:
+        """A copy of this rank's part on the CPU."""
+        return {name: part.to("cpu", copy=True).contiguous() for name, part in self._parts.items()}
 
     def load(self, folder: Path) -> None:
         """Read the parts that any number of ranks have saved.

@@ -15,6 +15,7 @@ from training.initialisation import copy_weights, initialise
 from training.models import LanguageModel, build_model
 from training.optimizers import build_optimizer
 from training.run_settings import TrainingSettings
+from training.snapshot import SnapshotEngine
 
 
 def build_engine(
@@ -51,6 +52,9 @@ def build_engine(
     if is_plain(parallel):
         clip_before_step(optimizer, largest=settings.optimizer.largest_norm)
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=configuration)
+    engine.checkpoint_engine = SnapshotEngine()
+    # A program beside the checkpoints that nothing here needs, written at once even where the disk is full.
+    engine._copy_recovery_script = lambda save_path: None
     if ranks == 1 and not parallel.zero_stage:
         # There is nobody to share with, and gathering gradients for it costs as much as the optimizer.
         engine.enable_backward_allreduce = False

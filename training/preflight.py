@@ -81,7 +81,7 @@ def run_fingerprint(settings: RunSettings, sources: list[Shards]) -> str:
     what = settings.training.model_dump(
         mode="json",
         exclude={
-            "parallel": {"micro_batch", "compile", "activation_checkpointing", "offload_optimizer"},
+            "parallel": {"zero_stage", "micro_batch", "compile", "activation_checkpointing", "offload_optimizer"},
             "log_every": True,
             "inspect_every": True,
             "patience": True,
@@ -92,6 +92,8 @@ def run_fingerprint(settings: RunSettings, sources: list[Shards]) -> str:
             "validation_documents": True,
             "checkpoint_every": True,
             "keep_checkpoints": True,
+            "keep_every": True,
+            "verify_every": True,
         },
     )
     data = [
@@ -108,7 +110,8 @@ def check_disk(run: Path, settings: TrainingSettings) -> None:
     Raises:
         SettingsError: With the space needed and free.
     """
-    needed = parameter_count(settings.model) * CHECKPOINT_BYTES_PER_PARAMETER * (settings.keep_checkpoints + 1)
+    kept = settings.keep_checkpoints + 1 + (settings.steps // settings.keep_every if settings.keep_every else 0)
+    needed = parameter_count(settings.model) * CHECKPOINT_BYTES_PER_PARAMETER * kept
     free = shutil.disk_usage(run).free
     if needed > free:
         raise SettingsError(

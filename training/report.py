@@ -27,6 +27,7 @@ class Report:
         fingerprint: Of settings and data.
         best_step: The step whose weights were exported, where the best ones are kept; else the last.
         stopped_early: Whether validation had not improved for long enough.
+        skipped_steps: Numbers, from 1, of the steps that were left out because of spikes.
     """
 
     steps: int
@@ -43,3 +44,4 @@ class Report:
     fingerprint: str
     best_step: int
     stopped_early: bool
+    skipped_steps: list[int]

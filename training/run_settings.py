@@ -15,6 +15,7 @@ from training.profiling import ProfileSettings
 from training.rows import SampleSettings
 from training.settings import Settings, SettingsError
 from training.shards import is_remote
+from training.spikes import SpikeSettings
 from training.watchdog import WatchdogSettings
 
 
@@ -125,6 +126,15 @@ class TrainingSettings(Settings):
     profile: ProfileSettings = Field(default_factory=ProfileSettings, description="Where the time of steps goes.")
     checkpoint_every: int = Field(250, ge=1, description="Steps between two checkpoints.")
     keep_checkpoints: int = Field(2, ge=1, description="Newest checkpoints kept.")
+    keep_every: int = Field(
+        0, ge=0, description="Checkpoints of a multiple of this step are kept for good; 0 keeps none so."
+    )
+    spikes: SpikeSettings = Field(
+        default_factory=SpikeSettings, description="When a step is left out because of its loss or gradient."
+    )
+    verify_every: int = Field(
+        250, ge=0, description="Steps between two comparisons of the weights of all ranks, bit by bit; 0 is never."
+    )
 
     @model_validator(mode="after")
     def _phases_are_possible(self) -> Self:
