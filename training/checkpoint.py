@@ -24,6 +24,7 @@ from typing import Any
 
 import deepspeed.comm as dist
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from training.artifact import FileEntry, file_sha256, write_atomically
@@ -132,7 +133,8 @@ class CheckpointWriter:
                     entries.append(_entry(average.path(partial), partial))
                 values = json.dumps([asdict(entry) for entry in entries])
                 write_atomically(partial / _RANK_RECORD.format(rank=self._rank), values)
-            except OSError as error:
+            # torch and safetensors have errors of their own for a full disk.
+            except (OSError, RuntimeError, SafetensorError) as error:
                 self._problem = f"rank {self._rank}: {error}"
 
         def publish() -> None:

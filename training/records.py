@@ -66,9 +66,11 @@ class Recorder:
 
     def advance(self, shown: Mapping[str, str]) -> None:
         """One step is done."""
+        # Standard error may be a file on a full disk.
         if self._enabled:
-            self._bar.set_postfix(shown, refresh=False)
-            self._bar.update()
+            with suppress(OSError):
+                self._bar.set_postfix(shown, refresh=False)
+                self._bar.update()
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
         """Keep numbers, possibly nested by name, of a step."""
@@ -105,7 +107,8 @@ class Recorder:
         """A line for people: over the progress bar, in the events, and so in the Dagster run if there is one."""
         if not self._enabled:
             return
-        self._bar.write(message, file=sys.stderr)
+        with suppress(OSError):
+            self._bar.write(message, file=sys.stderr)
         try:
             append_event(self._path.parent, Event(kind, message, step, details or {}))
         except OSError as error:
@@ -119,12 +122,14 @@ class Recorder:
     ) -> None:
         if not self._enabled:
             return
-        self._bar.close()
+        with suppress(OSError):
+            self._bar.close()
         if self._pending:
             self._write_pending()
         self._file.close()
         if self._events is not None:
-            self._events.close()
+            with suppress(OSError):
+                self._events.close()
 
 
 def _tensorboard(folder: Path, first_step: int) -> Any:

@@ -60,12 +60,12 @@ def train_supervised(
         with launch(run.configuration, settings, environment=environment, log=run.log) as launched:
             ended = _watch(run, launched, tick)
         tick()
+        if run.finished:
+            break
         if ended is None:
             return False
         if ended.code == STOPPED:
             return False
-        if ended.code == 0 and run.finished:
-            break
         if ended.code == REFUSED:
             raise TrainerRefusedError(_refusal(run))
         step = run.newest_step()

@@ -74,6 +74,8 @@ def _steps(run: TracedRun, source: int, place: Place) -> tuple[SeenStep, ...]:
     samples: dict[int, list[int]] = {}
     for number in run.reader.samples_of(source, place.start, place.length, samples=run.samples):
         step = run.reader.order.step_of(number)
+        if step in run.skipped:
+            continue
         _, positions = run.reader.positions(number)
         inside = (positions >= place.start) & (positions < place.start + place.length)
         tokens[step] += int(inside.sum())

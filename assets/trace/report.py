@@ -190,7 +190,7 @@ def _place(run: TracedRun, place: Occurrence, document: TracedDocument) -> TextP
     steps: tuple[int, ...] = ()
     if place.split == "train":
         numbers = run.reader.samples_of(run.source(place.dump), place.first_token, place.tokens, samples=run.samples)
-        steps = tuple(sorted({run.reader.order.step_of(number) for number in numbers}))
+        steps = tuple(sorted({run.reader.order.step_of(number) for number in numbers} - run.skipped))
     return TextPlace(
         doc_id=place.doc_id,
         document=document,

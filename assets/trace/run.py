@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class TracedRun:
         steps_before: Steps of the runs that it continues, which count from 0.
         steps: Steps in all, with those before.
         ranks: Processes of the run.
+        skipped: Steps, numbered like the others, that were left out because of spikes.
     """
 
     settings: RunSettings
@@ -40,6 +42,7 @@ class TracedRun:
     steps_before: int
     steps: int
     ranks: int
+    skipped: frozenset[int]
 
     @property
     def samples(self) -> int:
@@ -88,8 +91,25 @@ def open_run(model: Path) -> TracedRun:
         raise TraceError(f"{model} cannot be traced, since {RUN} or {REPORT} is missing or damaged: {error}") from error
     before = first_step(earlier)
     return TracedRun(
-        found, sources, reader, open_vocabulary(model), before, before + report["best_step"], report["ranks"]
+        found,
+        sources,
+        reader,
+        open_vocabulary(model),
+        before,
+        before + report["best_step"],
+        report["ranks"],
+        frozenset(_skipped(model, settings)),
     )
+
+
+def _skipped(folder: Path, settings: RunSettings) -> Iterator[int]:
+    """The steps that a run and those before it have left out, from 0."""
+    if settings.continue_from is not None:
+        before = Path(settings.continue_from)
+        yield from _skipped(before, finished_run(before))
+    report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    start = first_step(earlier_runs(settings))
+    yield from (start + step - 1 for step in report["skipped_steps"])
 
 
 def _where_it_is(source: DataSource) -> DataSource:

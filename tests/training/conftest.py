@@ -90,12 +90,12 @@ def launch(tmp_path: Path) -> Launch:
         (blocked / package).mkdir(parents=True)
         (blocked / package / "__init__.py").write_text(f"raise ImportError('{package} is not installed here')")
 
-    def start(configuration: Path, *, ranks: int = 1) -> subprocess.Popen[str]:
+    def start(configuration: Path, *, ranks: int = 1, program: Path = TRAINER) -> subprocess.Popen[str]:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         command = [sys.executable, "-m", "deepspeed.launcher.runner", "--num_gpus", str(ranks)]
-        command += ["--master_addr", "127.0.0.1", "--master_port", str(port), str(TRAINER)]
+        command += ["--master_addr", "127.0.0.1", "--master_port", str(port), str(program)]
         environment = {
             **os.environ,
             "PYTHONPATH": str(blocked),

@@ -13,6 +13,7 @@ import psutil
 
 from assets.language_model.launchers.processes import TRAINER, LaunchedProcess, process_group
 from assets.language_model.launchers.settings import LaunchSettings
+from assets.language_model.launchers.shared_memory import remove_abandoned_shared_memory
 from training.settings import SettingsError
 
 
@@ -25,10 +26,14 @@ def launch_local(
     Raises:
         SettingsError: If the port asked for is in use.
     """
-    with process_group(
-        local_command(config, settings), environment=environment, log=log, grace_seconds=settings.grace_seconds
-    ) as process:
-        yield LaunchedProcess(process)
+    remove_abandoned_shared_memory()
+    try:
+        with process_group(
+            local_command(config, settings), environment=environment, log=log, grace_seconds=settings.grace_seconds
+        ) as process:
+            yield LaunchedProcess(process)
+    finally:
+        remove_abandoned_shared_memory()
 
 
 def local_command(config: Path, settings: LaunchSettings) -> list[str]:

@@ -147,3 +147,17 @@ def test_a_phrase_that_nobody_wrote_leads_to_its_parts(tmp_path: Path) -> None:
     assert [match.text for match in report.matches[:2]] == [" over the ", "The fox "]
     assert {match.text for match in report.matches} >= {"买了一本书"}
     assert [place.match for place in report.places] == [match.text for match in report.matches]
+
+
+def test_a_step_that_was_left_out_has_taught_nothing(tmp_path: Path) -> None:
+    """Here the fifth step, which is number 4 from 0."""
+    texts = {"en": ENGLISH, "zh": CHINESE}
+    whole = open_run(make_model(tmp_path / "whole", texts).folder)
+    seen = step_samples(whole, 4)[0].spans[0].doc_id
+    shutil.rmtree(tmp_path / "whole")
+    run = open_run(make_model(tmp_path / "model", texts, skipped=[5]).folder)
+    before, after = ({step.step for step in trace_document(one, seen).steps} for one in (whole, run))
+    assert 4 in before
+    assert after == before - {4}
+    with pytest.raises(TraceError, match="has not learned from step 4: it was left out"):
+        step_samples(run, 4)

@@ -38,6 +38,7 @@ def make_model(
     *,
     ranks: int = 1,
     special_tokens: Sequence[str] = (),
+    skipped: Sequence[int] = (),
     **training: Any,
 ) -> TracedModel:
     """Write clean text, token shards, vocabulary and the record of a training on them.
@@ -47,6 +48,7 @@ def make_model(
         dumps: Texts by dump; the last one of each is for validation.
         ranks: Of the run.
         special_tokens: Further ones of the vocabulary.
+        skipped: Steps, from 1, that the training has left out.
         training: Settings of the training.
     """
     folder.mkdir(parents=True)
@@ -71,7 +73,8 @@ def make_model(
     )
     record = recorded(settings, [open_shards(artifact.folder) for artifact in shards.values()])
     (folder / "run.json").write_text(record.model_dump_json())
-    (folder / "report.json").write_text(json.dumps({"best_step": settings.training.steps, "ranks": ranks}))
+    report = {"best_step": settings.training.steps, "ranks": ranks, "skipped_steps": list(skipped)}
+    (folder / "report.json").write_text(json.dumps(report))
     texts = {dump: {doc_id(dump, number): text for number, text in enumerate(texts)} for dump, texts in dumps.items()}
     return TracedModel(folder, vocabulary, texts)
 

@@ -1,0 +1,1 @@
+"""Trainings that are disturbed at random, and must end as if they had not been: ``python -m benchmarks.survival``."""
