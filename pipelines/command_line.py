@@ -13,9 +13,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from pipelines.export_command import export
+from pipelines.export_command import export as export_text
 from pipelines.ledger_command import ledger, what_if
 from pipelines.quality_command import train_perplexity, train_quality
+from pipelines.runs_command import export, resume, runs, suspects
 from pipelines.scaling_law_command import scaling_law
 from pipelines.tokens_command import export_tokens, import_tokens
 from pipelines.trace_command import batch, trace
@@ -167,9 +168,13 @@ app.command(name="trace")(_explained(trace))
 app.command(name="batch")(_explained(batch))
 app.command(name="ledger")(_explained(ledger))
 app.command(name="what-if")(_explained(what_if))
-app.command(name="export-text")(_explained(export))
+app.command(name="export-text")(_explained(export_text))
 app.command(name="export-tokens")(_explained(export_tokens))
 app.command(name="import-tokens")(_explained(import_tokens))
+app.command(name="runs")(_explained(runs))
+app.command(name="resume")(_explained(resume))
+app.command(name="export")(_explained(export))
+app.command(name="suspects")(_explained(suspects))
 app.command(name="tune")(_explained(tune))
 app.command(name="scaling-law")(_explained(scaling_law))
 app.command(name="train-quality")(_explained(train_quality))

@@ -6,7 +6,7 @@ stage. What is saved is cut the same way, and is cut anew where another number o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,14 @@ class WeightAverage:
 def _size(parameter: Tensor) -> int:
     size: int = getattr(parameter, "ds_numel", parameter.numel())
     return size
+
+
+def read_average(folder: Path, shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+    """The whole averages of a checkpoint, float32 on the CPU."""
+    saved = [load_file(file) for file in sorted(folder.glob(NAME.format(rank=0).replace("00000", "*")))]
+    return {
+        name: torch.cat([parts[name] for parts in saved])[: shape.numel()].view(shape) for name, shape in shapes.items()
+    }
 
 
 def averaged_weights(average: WeightAverage, named: Iterable[tuple[str, Tensor]], *, keep: bool) -> dict[str, Tensor]:

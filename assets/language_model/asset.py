@@ -94,7 +94,8 @@ def language_model(context: dg.AssetExecutionContext) -> dg.MaterializeResult[No
     records = TrainingRun(artifact.folder).records()
     try:
         client = open_tracking()
-        if find_run(client, fingerprint) is None:
+        # Also where the training was resumed by hand, or MLflow was away: what it has is not sent again.
+        if not artifact.reused or find_run(client, fingerprint) is None:
             tracked = open_tracked(context, settings, run, shards, fingerprint=fingerprint)
             tracked.send(records)
             tracked.finish("FINISHED")

@@ -191,6 +191,7 @@ def train_followed(
             data={dump: artifact.folder for dump, artifact in data.shards.items()},
             weights=data.weights,
             vocabulary=data.vocabulary.folder,
+            launch=settings.launch,
             continue_from=None if settings.continue_from is None else Path(settings.continue_from),
         )
         check_run(configured, ranks=settings.launch.processes)

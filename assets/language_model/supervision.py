@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from assets.language_model.launchers import launch
@@ -13,9 +15,11 @@ from assets.language_model.launchers.processes import last_lines, stop_left_over
 from assets.language_model.launchers.settings import LaunchSettings
 from assets.language_model.training_run import TrainingRun
 from training.events import Event, append_event
+from training.settings import SettingsError
 from training.watchdog import STACKS, read_heartbeat
 
 POLL_SECONDS = 0.5
+SUPERVISED = ".supervised"
 ERROR_LINES = 30
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 # Exit codes of training/train.py: what it names itself, and a stop that was asked for.
@@ -51,9 +55,31 @@ def train_supervised(
 
     Raises:
         TrainerError: If it failed too often.
-        SettingsError: If ranks cannot be started as the settings say.
+        SettingsError: If ranks cannot be started as the settings say, or somebody else trains in the folder.
         BaseException: An interrupt (a cancelled run) is raised on after every rank has ended.
     """
+    with _alone(run):
+        return _train(run, settings, environment=environment, tick=tick)
+
+
+@contextmanager
+def _alone(run: TrainingRun) -> Iterator[None]:
+    """Hold the run; whoever held it and was killed holds it no more, and what is left of his ranks is stopped."""
+    with (run.folder / SUPERVISED).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SettingsError(f"another training is at work in {run.folder}; wait for it or stop it") from None
+        yield
+
+
+def _train(
+    run: TrainingRun,
+    settings: LaunchSettings,
+    *,
+    environment: Mapping[str, str],
+    tick: Callable[[], bool | None],
+) -> bool:
     restarts, reached = 0, run.newest_step()
     while not run.finished:
         stop_left_over(run.configuration, grace_seconds=settings.grace_seconds)

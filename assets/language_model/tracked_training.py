@@ -89,6 +89,7 @@ def train_tracked(
         data={dump: artifact.folder for dump, artifact in shards.items()},
         weights=weights,
         vocabulary=vocabulary,
+        launch=settings.launch,
         continue_from=None if settings.continue_from is None else Path(settings.continue_from),
     )
     check_run(configured, ranks=settings.launch.processes)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from assets.language_model.launchers.settings import LaunchSettings
 from training.artifact import file_sha256, write_atomically
 from training.export import TOKENIZER_FILES, WEIGHTS
 from training.records import METRICS, TENSORBOARD, read_records
@@ -19,7 +20,7 @@ from training.settings import SettingsError
 # The names that training/train.py gives; importing it would import DeepSpeed into Dagster's process.
 REPORT, MODEL = "report.json", "model"
 CHECKPOINTS, CHECKPOINT = "checkpoints", "checkpoint.json"
-CONFIGURATION = "configuration.json"
+CONFIGURATION, LAUNCH = "configuration.json", "launch.json"
 # Settings, data and ranks: what the trace is computed from.
 RECORDS = (RUN, REPORT)
 
@@ -71,6 +72,7 @@ class TrainingRun:
         data: Mapping[str, Path],
         weights: Mapping[str, float],
         vocabulary: Path,
+        launch: LaunchSettings | None = None,
         continue_from: Path | None = None,
     ) -> RunSettings:
         """Write the configuration file.
@@ -80,6 +82,7 @@ class TrainingRun:
             data: Token shards by dump.
             weights: Share of the samples by dump.
             vocabulary: Folder of the tokenizer.
+            launch: How its ranks are started; kept for who resumes it by hand.
             continue_from: Folder of the run that this one continues.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -91,7 +94,21 @@ class TrainingRun:
             continue_from=None if continue_from is None else str(continue_from.absolute()),
         )
         write_atomically(self.configuration, settings.model_dump_json(indent=1))
+        write_atomically(self.folder / LAUNCH, (launch or LaunchSettings()).model_dump_json(indent=1))
         return settings
+
+    def launch(self) -> LaunchSettings:
+        """How its ranks are started.
+
+        Raises:
+            SettingsError: If the folder holds no training that can be started.
+        """
+        path = self.folder / LAUNCH
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"{self.folder} holds no training that was started here: {error}") from None
+        return LaunchSettings.parse(values, origin=str(path))
 
     def copy_results(self, folder: Path) -> None:
         """Copy the model, its metrics, and the record from which it can be traced into an artifact."""

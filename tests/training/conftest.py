@@ -9,13 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from tokenizers import Tokenizer, models
-from trainer_runs import TRAINER, VOCABULARY_SIZE, Launch
-
-from training.artifact import file_sha256
-from training.shards import ShardWriter
+from trainer_runs import TRAINER, Launch, write_counting_documents
 
 # None of these may be needed on a node that only trains.
 ABSENT = ("dagster", "mlflow", "transformers", "duckdb", "assets", "pipelines")
@@ -24,31 +19,7 @@ ABSENT = ("dagster", "mlflow", "transformers", "duckdb", "assets", "pipelines")
 @pytest.fixture
 def data(tmp_path: Path) -> dict[str, Any]:
     """A vocabulary and two dumps of documents that count upwards, which a model learns quickly."""
-    vocabulary = tmp_path / "vocabulary"
-    vocabulary.mkdir()
-    entries = {"<|endoftext|>": 0} | {chr(0x4E00 + number): number for number in range(1, VOCABULARY_SIZE)}
-    Tokenizer(models.WordLevel(entries, unk_token="<|endoftext|>")).save(str(vocabulary / "tokenizer.json"))
-    generator = np.random.default_rng(0)
-    for dump, step in (("up", 1), ("down", VOCABULARY_SIZE - 2)):
-        folder = tmp_path / dump
-        folder.mkdir()
-        with ShardWriter(
-            folder,
-            vocabulary_hash=file_sha256(vocabulary / "tokenizer.json"),
-            vocabulary_size=VOCABULARY_SIZE,
-            end_of_document=0,
-            language="zh",
-            source=dump,
-            dump=dump,
-        ) as writer:
-            for number in range(60):
-                start, length = int(generator.integers(1, VOCABULARY_SIZE)), int(generator.integers(10, 80))
-                ids = 1 + (start + step * np.arange(length)) % (VOCABULARY_SIZE - 1)
-                writer.add("validation" if number % 10 == 0 else "train", f"{number:032x}", ids, bytes=3 * length)
-    return {
-        "vocabulary": str(vocabulary),
-        "data": [{"folder": str(tmp_path / "up")}, {"folder": str(tmp_path / "down"), "weight": 2.0}],
-    }
+    return write_counting_documents(tmp_path)
 
 
 @pytest.fixture

@@ -7,10 +7,15 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import psutil
+from tokenizers import Tokenizer, models
 
+from training.artifact import file_sha256
 from training.records import read_records
+from training.shards import ShardWriter
 
 TRAINER = Path(__file__).parents[2] / "training" / "train.py"
 VOCABULARY_SIZE = 64
@@ -51,3 +56,32 @@ def ranks_of(session: int) -> list[int]:
         except (psutil.Error, ProcessLookupError):
             continue
     return found
+
+
+def write_counting_documents(root: Path) -> dict[str, Any]:
+    """A vocabulary and two dumps of documents that count upwards: what of a run's settings names them."""
+    vocabulary = root / "vocabulary"
+    vocabulary.mkdir()
+    entries = {"<|endoftext|>": 0} | {chr(0x4E00 + number): number for number in range(1, VOCABULARY_SIZE)}
+    Tokenizer(models.WordLevel(entries, unk_token="<|endoftext|>")).save(str(vocabulary / "tokenizer.json"))
+    generator = np.random.default_rng(0)
+    for dump, step in (("up", 1), ("down", VOCABULARY_SIZE - 2)):
+        folder = root / dump
+        folder.mkdir()
+        with ShardWriter(
+            folder,
+            vocabulary_hash=file_sha256(vocabulary / "tokenizer.json"),
+            vocabulary_size=VOCABULARY_SIZE,
+            end_of_document=0,
+            language="zh",
+            source=dump,
+            dump=dump,
+        ) as writer:
+            for number in range(60):
+                start, length = int(generator.integers(1, VOCABULARY_SIZE)), int(generator.integers(10, 80))
+                ids = 1 + (start + step * np.arange(length)) % (VOCABULARY_SIZE - 1)
+                writer.add("validation" if number % 10 == 0 else "train", f"{number:032x}", ids, bytes=3 * length)
+    return {
+        "vocabulary": str(vocabulary),
+        "data": [{"folder": str(root / "up")}, {"folder": str(root / "down"), "weight": 2.0}],
+    }

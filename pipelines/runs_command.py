@@ -1,0 +1,131 @@
+"""The commands `runs`, `resume`, `export` and `suspects`: trainings on this machine, by hand."""
+
+from __future__ import annotations
+
+import json as json_format
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from training.settings import SettingsError
+
+if TYPE_CHECKING:
+    from assets.language_model.training_run import TrainingRun
+
+_RUN = typer.Argument(help="The run's folder, or the beginning of its name in `corpusline runs`.")
+_JSON = typer.Option(help="Print everything as JSON.")
+_SHOWN = 120
+
+
+def runs() -> None:
+    """Show the trainings of this home: how far they are, and the last thing that happened."""
+    from training.events import read_events
+
+    table = Table("run", "state", "step", "checkpoint", "restarts", "last event")
+    for run in _runs():
+        events, records = read_events(run.folder), run.records()
+        state = "finished" if run.finished else "not finished"
+        table.add_row(
+            run.folder.name[:12],
+            state,
+            str(records[-1]["step"]) if records else "-",
+            str(run.newest_step() or "-"),
+            str(sum(event.kind == "restart" for event in events)),
+            events[-1].message[:_SHOWN] if events else "",
+        )
+    Console(highlight=False).print(table)
+
+
+def resume(
+    run: Annotated[str, _RUN],
+    processes: Annotated[int | None, typer.Option(min=1, help="Another number of ranks than before.")] = None,
+) -> None:
+    """Go on with a training from its newest checkpoint, without Dagster; the next job takes up what it has made."""
+    from assets.language_model.launchers.local import rank_environment
+    from assets.language_model.supervision import train_supervised
+    from training.events import read_events
+
+    found = _find(run)
+    launch = found.launch()
+    if processes is not None:
+        launch = launch.model_copy(update={"processes": processes})
+    if found.finished:
+        raise SettingsError(f"{found.folder} is finished; its model is in {found.folder / 'model'}")
+    told = len(read_events(found.folder))
+    console = Console(highlight=False, soft_wrap=True)
+
+    def tick() -> None:
+        nonlocal told
+        events = read_events(found.folder)
+        for event in events[told:]:
+            console.print(event.message, markup=False)
+        told = len(events)
+
+    if not train_supervised(found, launch, environment=rank_environment(launch), tick=tick):
+        raise typer.Exit(75)
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="A folder such as RUN/checkpoints/step-0000000250.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the model, which transformers opens.")],
+) -> None:
+    """Make a model of a training's checkpoint."""
+    command = [sys.executable, "-m", "training.export_checkpoint", str(checkpoint), str(out)]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        words = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        raise SettingsError(words[-1].removeprefix("error: ") if words else done.stderr[-2000:])
+    print(out)
+
+
+def suspects(
+    run: Annotated[str | None, typer.Argument(help="One run only, as in `corpusline runs`.")] = None,
+    json: Annotated[bool, _JSON] = False,
+) -> None:
+    """Show the documents of steps that trainings have left out because of a spike, the strangest first."""
+    from training.spikes import read_skipped
+    from training.suspects import read_suspects
+
+    chosen = _runs() if run is None else [_find(run)]
+    found = {each.folder.name: read_suspects(each.folder) for each in chosen}
+    if json:
+        values = {name: [asdict(suspect) for suspect in each] for name, each in found.items() if each}
+        print(json_format.dumps(values, ensure_ascii=False, indent=1))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    for each in chosen:
+        for spike in read_skipped(each.folder):
+            console.print(f"{each.folder.name[:12]}: {spike}", markup=False)
+            for suspect in (one for one in found[each.folder.name] if one.step == spike.step):
+                console.print(
+                    f"  {suspect.loss:6.2f} nats a token, {suspect.tokens:>4} tokens of {suspect.dump} "
+                    f"{suspect.doc_id}: {suspect.text[:_SHOWN]!r}",
+                    markup=False,
+                )
+    if not any(found.values()):
+        console.print("no training has left out a step")
+
+
+def _runs() -> list[TrainingRun]:
+    from assets.home import training_runs_folder
+    from assets.language_model.training_run import CONFIGURATION, TrainingRun
+
+    folders = [path.parent for path in training_runs_folder().glob(f"*/{CONFIGURATION}")]
+    return [TrainingRun(folder) for folder in sorted(folders, key=lambda folder: folder.stat().st_mtime)]
+
+
+def _find(name: str) -> TrainingRun:
+    from assets.language_model.training_run import TrainingRun
+
+    if Path(name).is_dir():
+        return TrainingRun(Path(name).absolute())
+    found = [run for run in _runs() if run.folder.name.startswith(name)]
+    if len(found) != 1:
+        raise SettingsError(f"{len(found)} trainings are called '{name}'; `corpusline runs` shows them")
+    return found[0]

@@ -1,0 +1,90 @@
+"""A model of any checkpoint: ``python -m training.export_checkpoint CHECKPOINT OUT``.
+
+The checkpoint's folder lies in that of its run, whose record says what model it is and where its vocabulary was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import torch
+from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+from torch import Tensor
+
+from training.averaging import read_average
+from training.checkpoint import Checkpoint, CheckpointError, open_checkpoint, step_of
+from training.export import export_model
+from training.models import build_model
+from training.preflight import open_data
+from training.run_settings import RunSettings
+from training.samples import finished_run
+from training.settings import SettingsError
+from training.shards import ShardError
+from training.snapshot import load_data, plain_records
+
+
+def checkpoint_weights(folder: Path, checkpoint: Checkpoint, settings: RunSettings) -> dict[str, Tensor]:
+    """The weights of a checkpoint, float32 on the CPU: their average where the run exports that.
+
+    Raises:
+        CheckpointError: If they are not all there.
+    """
+    with torch.device("meta"):
+        shapes = {name: value.shape for name, value in build_model(settings.training.model).named_parameters()}
+    if settings.training.averaging:
+        return read_average(folder, shapes)
+    if checkpoint.zero_stage:
+        with torch.serialization.safe_globals(plain_records()):
+            weights = get_fp32_state_dict_from_zero_checkpoint(str(folder.parent), tag=folder.name)
+    else:
+        weights = load_data(folder / "mp_rank_00_model_states.pt")["module"]
+    missing = sorted(shapes.keys() - weights.keys())
+    if missing:
+        raise CheckpointError(f"{folder} lacks the weights {', '.join(missing[:3])}")
+    return {name: weights[name].float().reshape(shape) for name, shape in shapes.items()}
+
+
+def export_checkpoint(folder: Path, out: Path) -> None:
+    """Write the model of a checkpoint into a folder that transformers opens.
+
+    Raises:
+        CheckpointError, SettingsError, ShardError: If the checkpoint, the run or its vocabulary is not there.
+    """
+    run = folder.absolute().parents[1]
+    try:
+        step = step_of(folder)
+    except ValueError:
+        raise CheckpointError(f"{folder} is no checkpoint; name a folder such as checkpoints/step-0000000250") from None
+    folder, checkpoint = open_checkpoint(run, step)
+    settings = finished_run(run)
+    training, sources = open_data(settings)
+    weights = checkpoint_weights(folder, checkpoint, settings.model_copy(update={"training": training}))
+    export_model(
+        weights,
+        training.model,
+        vocabulary=Path(settings.vocabulary),
+        end_of_document=sources[0].end_of_document,
+        folder=out,
+    )
+
+
+def main() -> int:
+    """Parse the command line and export."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path, help="a folder such as checkpoints/step-0000000250")
+    parser.add_argument("out", type=Path, help="folder of the model")
+    options = parser.parse_args()
+    os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+    try:
+        export_checkpoint(options.checkpoint.absolute(), options.out)
+    except (CheckpointError, SettingsError, ShardError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
