@@ -33,7 +33,7 @@ def preset_training(preset: str) -> tuple[TrainingSettings, int]:
     training = settings.training
     size = training.model.vocabulary_size or vocabulary.size
     model = training.model.model_copy(update={"vocabulary_size": size})
-    return training.model_copy(update={"model": model}), settings.launch.processes
+    return training.model_copy(update={"model": model}), settings.launch.ranks
 
 
 def print_plan(preset: str, *, count: int | None, utilisation: float, console: Console) -> None:

@@ -59,7 +59,7 @@ def language_model(context: dg.AssetExecutionContext) -> dg.MaterializeResult[No
             "token_shards": [[dump, artifact.manifest.digest] for dump, artifact in shards.items()],
             "weights": weights,
         },
-        "settings": settings.training.model_dump(mode="json") | {"processes": settings.launch.processes},
+        "settings": settings.training.model_dump(mode="json") | {"processes": settings.launch.ranks},
         "code_version": CODE_VERSION,
     }
     if settings.continue_from is not None:

@@ -194,7 +194,7 @@ def train_followed(
             launch=settings.launch,
             continue_from=None if settings.continue_from is None else Path(settings.continue_from),
         )
-        check_run(configured, ranks=settings.launch.processes)
+        check_run(configured, ranks=settings.launch.ranks)
     except (SettingsError, ShardError) as error:
         return Ending("refused", {}, str(error))
     tracked = family.child(run, settings, data, name=name, fingerprint=fingerprint)

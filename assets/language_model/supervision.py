@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 from assets.language_model.launchers import launch
 from assets.language_model.launchers.launched import Launched
-from assets.language_model.launchers.processes import last_lines, stop_left_over
+from assets.language_model.launchers.processes import last_lines
 from assets.language_model.launchers.settings import LaunchSettings
 from assets.language_model.training_run import TrainingRun
 from training.events import Event, append_event
@@ -82,7 +83,6 @@ def _train(
 ) -> bool:
     restarts, reached = 0, run.newest_step()
     while not run.finished:
-        stop_left_over(run.configuration, grace_seconds=settings.grace_seconds)
         with launch(run.configuration, settings, environment=environment, log=run.log) as launched:
             ended = _watch(run, launched, tick)
         tick()
@@ -90,7 +90,7 @@ def _train(
             break
         if ended is None:
             return False
-        if ended.code == STOPPED:
+        if ended.code == STOPPED and not launched.again:
             return False
         if ended.code == REFUSED:
             raise TrainerRefusedError(_refusal(run))
@@ -135,6 +135,8 @@ def _watch(run: TrainingRun, launched: Launched, tick: Callable[[], bool | None]
         time.sleep(POLL_SECONDS)
         if tick():
             return None
+        if launched.waiting:
+            started = time.time()
         beat = read_heartbeat(run.folder)
         if beat is not None and beat.time > started and time.time() > beat.deadline:
             silent = time.time() - beat.time
@@ -143,7 +145,7 @@ def _watch(run: TrainingRun, launched: Launched, tick: Callable[[], bool | None]
     stacks = _stacks(run, started)
     if stacks:
         return _Ended(code, f"hung: {stacks}")
-    return _Ended(code, _in_words(code))
+    return _Ended(code, launched.reason or _in_words(code))
 
 
 def _stacks(run: TrainingRun, started: float) -> str:
@@ -168,5 +170,6 @@ def _in_words(code: int) -> str:
 def _refusal(run: TrainingRun) -> str:
     """What the trainer says is wrong."""
     words = last_lines(run.log, ERROR_LINES)
-    errors = [line.removeprefix("error: ") for line in words.splitlines() if line.startswith("error: ")]
+    # pdsh begins each line with the node's name.
+    errors = re.findall(r"^(?:\S+: )?error: (.*)", words, re.MULTILINE)
     return errors[-1] if errors else words

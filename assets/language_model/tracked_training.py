@@ -92,9 +92,9 @@ def train_tracked(
         launch=settings.launch,
         continue_from=None if settings.continue_from is None else Path(settings.continue_from),
     )
-    check_run(configured, ranks=settings.launch.processes)
+    check_run(configured, ranks=settings.launch.ranks)
     with _Follower(context, settings, run, shards, fingerprint) as follower:
-        context.log.info(f"training in {run.folder}: {settings.launch.processes} rank(s), log {run.log}")
+        context.log.info(f"training in {run.folder}: {settings.launch.ranks} rank(s), log {run.log}")
         follower.finished = train_supervised(
             run, settings.launch, environment=rank_environment(settings.launch), tick=follower.look
         )

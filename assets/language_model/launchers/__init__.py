@@ -8,9 +8,15 @@ from pathlib import Path
 
 from assets.language_model.launchers.launched import Launched
 from assets.language_model.launchers.local import launch_local
-from assets.language_model.launchers.settings import LaunchSettings
+from assets.language_model.launchers.settings import Launcher, LaunchSettings
+from assets.language_model.launchers.ssh import launch_ssh
+from assets.language_model.launchers.torchrun import launch_torchrun
 
-_LAUNCHERS: dict[str, Callable[..., AbstractContextManager[Launched]]] = {"local": launch_local}
+_LAUNCHERS: dict[Launcher, Callable[..., AbstractContextManager[Launched]]] = {
+    "local": launch_local,
+    "ssh": launch_ssh,
+    "torchrun": launch_torchrun,
+}
 
 
 def launch(
@@ -18,8 +24,10 @@ def launch(
 ) -> AbstractContextManager[Launched]:
     """Start the trainer; on leaving the context, no rank of it is alive, and those that could have saved their work.
 
+    The machines are looked at first (``training/node_check.py``).
+
     Args:
-        config: The trainer's configuration file.
+        config: The trainer's configuration file, in the run's folder.
         settings: Where, and how many ranks.
         environment: All variables of the ranks.
         log: File to which the ranks' output is appended.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import sys
 from collections.abc import Iterator, Mapping
@@ -11,10 +12,15 @@ from pathlib import Path
 
 import psutil
 
-from assets.language_model.launchers.processes import TRAINER, LaunchedProcess, process_group
+from assets.language_model.launchers.processes import LaunchedProcess, process_group
+from assets.language_model.launchers.programs import TRAINER
 from assets.language_model.launchers.settings import LaunchSettings
 from assets.language_model.launchers.shared_memory import remove_abandoned_shared_memory
+from training.events import Event, append_event
+from training.node_facts import node_facts, table
+from training.run_settings import load_run_settings
 from training.settings import SettingsError
+from training.stop_run import stop_run
 
 
 @contextmanager
@@ -24,9 +30,11 @@ def launch_local(
     """See ``assets.language_model.launchers.launch``.
 
     Raises:
-        SettingsError: If the port asked for is in use.
+        SettingsError: If the port asked for is in use, or something is wrong with this machine.
     """
+    stop_run(config, grace_seconds=settings.grace_seconds)
     remove_abandoned_shared_memory()
+    _check(config, settings, environment)
     try:
         with process_group(
             local_command(config, settings), environment=environment, log=log, grace_seconds=settings.grace_seconds
@@ -56,6 +64,17 @@ def local_command(config: Path, settings: LaunchSettings) -> list[str]:
         "--config",
         str(config),
     ]
+
+
+def _check(config: Path, settings: LaunchSettings, environment: Mapping[str, str]) -> None:
+    """Look at this machine without starting anything."""
+    run = load_run_settings(config)
+    hidden = environment.get("DS_ACCELERATOR") == "cpu" or environment.get("CUDA_VISIBLE_DEVICES") == ""
+    gpus = not hidden and shutil.which("nvidia-smi") is not None
+    facts = node_facts(run, ranks=settings.processes, gpus=gpus)
+    if facts.problems:
+        raise SettingsError(f"this machine is not fit for the training: {'; '.join(facts.problems)}")
+    append_event(Path(run.output), Event("progress", f"this machine is fit for the training\n{table([facts])}"))
 
 
 def rank_environment(settings: LaunchSettings) -> dict[str, str]:

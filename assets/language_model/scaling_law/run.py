@@ -127,7 +127,7 @@ def _trained(
         {
             "kind": "scaling_law_training",
             "training": rung.training.model_dump(mode="json"),
-            "processes": model.launch.processes,
+            "processes": model.launch.ranks,
             "data": data.identity(),
             "code_version": CODE_VERSION,
         }

@@ -67,7 +67,7 @@ def run_study(
         vocabulary=data.vocabulary.folder,
         continue_from=None if model.continue_from is None else Path(model.continue_from),
     )
-    check_run(checked, ranks=model.launch.processes)
+    check_run(checked, ranks=model.launch.ranks)
     family = Family.start(
         settings.experiment,
         name=f"tune-{identity[:12]}",
