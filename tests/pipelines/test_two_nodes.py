@@ -1,18 +1,27 @@
-"""The whole job over a real network: ssh, pdsh, DeepSpeed's hostfile, on two nodes that are namespaces of this machine."""
+"""The whole job over a real network: ssh, pdsh and DeepSpeed's hostfile, on two namespaces of this machine."""
 
 from __future__ import annotations
 
 import json
+import math
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from small_line import Jobs, run_configuration
 from two_nodes import Nodes, two_nodes
 
+from training.checkpoint import newest_checkpoint
 from training.events import read_events
 from training.records import read_records
+
+RUN_JOBS = Path(__file__).with_name("run_jobs.py")
 
 
 @pytest.fixture
@@ -39,20 +48,103 @@ def over_ssh(nodes: Nodes, launch: dict[str, Any] | None = None, **training: Any
     return configuration
 
 
+def ranks_of(run: Path) -> list[psutil.Process]:
+    """What runs of a training, on both nodes."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        if any(str(run / "configuration.json") in word for word in process.info["cmdline"] or ()):
+            found.append(process)
+    return found
+
+
 @pytest.mark.slow
-def test_zero_2_and_3_train_on_two_nodes_as_on_one(run_jobs: Jobs, nodes: Nodes, own_home: Path) -> None:
-    stages = [over_ssh(nodes, parallel={"zero_stage": stage}) for stage in (2, 3)]
-    results = run_jobs([{"job": "raw_to_model", "config": config} for config in stages])
-    runs = sorted((own_home / "training-runs").iterdir(), key=lambda path: path.stat().st_mtime)
-    for result in results:
-        assert result["success"], result["failures"]
-    assert len(runs) == 2
-    for run in runs:
-        found = json.loads((run / "nodes.json").read_text())
-        assert [node["node"] for node in found["nodes"]] == list(nodes.namespaces)
-        assert found["nodes"][0]["bandwidth"] > 1e6
-        assert json.loads((run / "report.json").read_text())["ranks"] == 2
-    losses = [[record["loss"] for record in read_records(run / "metrics.jsonl") if "loss" in record] for run in runs]
-    assert len(losses[0]) == 6
-    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
-    assert nodes.processes("training/train.py") == []
+@pytest.mark.parametrize("stage", [2, 3])
+def test_a_model_is_trained_on_two_nodes(run_jobs: Jobs, nodes: Nodes, own_home: Path, stage: int) -> None:
+    config = over_ssh(nodes, parallel={"zero_stage": stage}, optimizer={"learning_rate": 0.01})
+    (result,) = run_jobs([{"job": "raw_to_model", "config": config}])
+    assert result["success"], result["failures"]
+    (run,) = (own_home / "training-runs").iterdir()
+    found = json.loads((run / "nodes.json").read_text())
+    assert [node["node"] for node in found["nodes"]] == list(nodes.namespaces)
+    assert found["nodes"][0]["bandwidth"] > 1e6
+    assert json.loads((run / "report.json").read_text())["ranks"] == 2
+    losses = [record["loss"] for record in read_records(run / "metrics.jsonl") if "loss" in record]
+    assert len(losses) == 6
+    assert losses[0] == pytest.approx(math.log(400), abs=0.05)
+    assert losses[-1] < losses[0] - 0.1
+    assert ranks_of(run) == []
+
+
+def wait_for_step(run: Path, step: int, process: subprocess.Popen[str], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not any(record["step"] >= step for record in read_records(run / "metrics.jsonl")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline, (run / "trainer.log").read_text()[-4000:]
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_a_node_that_is_cut_off_is_left_out_and_taken_back(
+    run_jobs: Jobs, nodes: Nodes, own_home: Path, tmp_path: Path
+) -> None:
+    """The interface of a node goes down; the other one goes on alone with the same batch, until it is up again."""
+    steps = 4000
+    config = over_ssh(
+        nodes,
+        launch={"min_nodes": 1, "grace_seconds": 20.0},
+        steps=steps,
+        checkpoint_every=20,
+        validate_every=steps,
+        parallel={"zero_stage": 1},
+    )
+    config["ops"]["language_model"]["config"]["launch"]["ssh"]["look_again_seconds"] = 2.0
+    given = tmp_path / "steps.json"
+    given.write_text(json.dumps([{"job": "raw_to_model", "config": config}]))
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", str(RUN_JOBS), str(given), str(tmp_path / "results.json")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=tmp_path,
+    )
+    try:
+        while not (runs := list((own_home / "training-runs").glob("*"))):
+            assert process.poll() is None
+            time.sleep(0.2)
+        run = runs[0]
+        wait_for_step(run, 40, process, 200)
+        nodes.link(1, "down")
+        cut_off = len(read_records(run / "metrics.jsonl"))
+        alone = wait_for_event(run, "the training runs on 1 of 2 nodes", process)
+        assert f"({nodes.addresses[0]}) with the same batch; node {nodes.addresses[1]} is left out: " in alone
+        (lost,) = [event for event in read_events(run) if event.kind == "restart"]
+        assert f"lost node {nodes.addresses[1]}: its ssh connection broke off" in lost.message
+        wait_for_step(run, cut_off + 40, process, 120)
+        nodes.link(1, "up")
+        wait_for_event(run, f"since node {nodes.addresses[1]} answers again", process)
+        wait_for_step(run, last_step(run) + 20, process, 120)
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=120)
+        assert ranks_of(run) == []
+        steps_done = [record["step"] for record in read_records(run / "metrics.jsonl") if "loss" in record]
+        assert steps_done == list(range(1, len(steps_done) + 1))
+        newest = newest_checkpoint(run)
+        assert newest is not None
+        assert (newest[1].step, newest[1].ranks) == (steps_done[-1], 2)
+    finally:
+        process.kill()
+
+
+def last_step(run: Path) -> int:
+    return int(read_records(run / "metrics.jsonl")[-1]["step"])
+
+
+def wait_for_event(run: Path, words: str, process: subprocess.Popen[str]) -> str:
+    deadline = time.monotonic() + 120
+    while True:
+        for event in read_events(run):
+            if words in event.message:
+                return event.message
+        assert process.poll() is None
+        assert time.monotonic() < deadline, [event.message for event in read_events(run)]
+        time.sleep(0.2)

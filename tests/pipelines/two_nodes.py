@@ -1,4 +1,4 @@
-"""Two machines on this one: network namespaces joined by a bridge, each with host name, processes and sshd of its own."""
+"""Two machines on this one: network namespaces joined by a bridge, each with host name, processes and sshd."""
 
 from __future__ import annotations
 
@@ -43,11 +43,6 @@ class Nodes:
     def link(self, node: int, state: str) -> None:
         """Take a node's interface down, or up again."""
         run("ip", "-n", self.namespaces[node], "link", "set", "eth0", state)
-
-    def processes(self, word: str) -> list[int]:
-        """Processes of both nodes that have a word in their command lines."""
-        answer = subprocess.run(["pgrep", "-f", word], capture_output=True, text=True, check=False)
-        return [int(line) for line in answer.stdout.split()]
 
 
 def run(*command: str) -> None:

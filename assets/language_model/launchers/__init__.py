@@ -6,15 +6,19 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from assets.language_model.launchers.kubernetes import launch_kubernetes
 from assets.language_model.launchers.launched import Launched
 from assets.language_model.launchers.local import launch_local
 from assets.language_model.launchers.settings import Launcher, LaunchSettings
+from assets.language_model.launchers.slurm import launch_slurm
 from assets.language_model.launchers.ssh import launch_ssh
 from assets.language_model.launchers.torchrun import launch_torchrun
 
 _LAUNCHERS: dict[Launcher, Callable[..., AbstractContextManager[Launched]]] = {
     "local": launch_local,
     "ssh": launch_ssh,
+    "kubernetes": launch_kubernetes,
+    "slurm": launch_slurm,
     "torchrun": launch_torchrun,
 }
 

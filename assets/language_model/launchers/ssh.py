@@ -148,17 +148,21 @@ class _SshRanks(Launched):
 
     @property
     def name(self) -> str:
+        """See ``Launched``."""
         return f"process {self.process.pid} on {', '.join(self.nodes)}"
 
     @property
     def again(self) -> bool:
+        """See ``Launched``."""
         return bool(self._back)
 
     @property
     def reason(self) -> str:
+        """See ``Launched``."""
         return self._reason
 
     def poll(self) -> int | None:
+        """See ``Launched``."""
         code = self.process.poll()
         self._read()
         if code is not None:

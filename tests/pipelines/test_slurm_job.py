@@ -1,0 +1,103 @@
+"""A training as a job of a real Slurm, from the Dagster run that submits it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from small_line import run_configuration
+from small_slurm import query, small_slurm
+
+from training.checkpoint import newest_checkpoint
+from training.events import read_events
+from training.records import read_records
+
+RUN_JOBS = Path(__file__).with_name("run_jobs.py")
+STEPS = 100_000
+
+
+@pytest.fixture
+def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    folder = tmp_path / "slurm"
+    folder.mkdir()
+    with small_slurm(folder) as configuration:
+        monkeypatch.setenv("SLURM_CONF", str(configuration))
+        yield configuration
+
+
+def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 150
+    while not any(record["step"] >= step for record in read_records(run / "metrics.jsonl")):
+        assert process.poll() is None
+        log = run / "trainer.log"
+        assert time.monotonic() < deadline, log.read_text()[-4000:] if log.exists() else "no log"
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_a_job_is_submitted_queued_again_on_a_signal_and_cancelled_with_the_run(
+    slurm: Path, sources: Path, own_home: Path, tmp_path: Path
+) -> None:
+    config = run_configuration(
+        steps=STEPS,
+        checkpoint_every=50,
+        validate_every=STEPS,
+        parallel={"micro_batch": 2, "compile": False, "zero_stage": 2},
+    )
+    config["ops"]["language_model"]["config"]["launch"] = {
+        "launcher": "slurm",
+        "nodes": 2,
+        "interface": "lo",
+        "slurm": {"poll_seconds": 0.5, "time": "01:00:00", "partition": "main"},
+    }
+    given = tmp_path / "steps.json"
+    given.write_text(json.dumps([{"job": "raw_to_model", "config": config}]))
+    environment = dict(os.environ)
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", str(RUN_JOBS), str(given), str(tmp_path / "results.json")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=tmp_path,
+    )
+    try:
+        while not (jobs := list((own_home / "training-runs").glob("*/slurm-job"))):
+            assert process.poll() is None
+            time.sleep(0.2)
+        run, job = jobs[0].parent, jobs[0].read_text()
+        wait_for_step(run, 60, process)
+        found = json.loads((run / "nodes.json").read_text())
+        assert len(found["nodes"]) == 2
+        # What Slurm itself sends some time before the limit.
+        query(environment, "scancel", "--batch", "--signal=USR1", job)
+        log = run / "trainer.log"
+        while f"job {job} is queued again and goes on from its checkpoint" not in log.read_text():
+            assert process.poll() is None
+            time.sleep(0.1)
+        first = newest_checkpoint(run)
+        assert first is not None
+        reached = first[1].step
+        assert reached >= 60
+        wait_for_step(run, reached + 60, process)
+        assert f"resumed from the checkpoint of step {reached}" in log.read_text()
+        assert (run / "slurm-job").read_text() == job
+        assert not any(event.kind == "restart" for event in read_events(run))
+
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=120)
+        assert query(environment, "squeue", "--noheader", "--states=PENDING,RUNNING") == ""
+        last = newest_checkpoint(run)
+        assert last is not None
+        steps = [record["step"] for record in read_records(run / "metrics.jsonl") if "loss" in record]
+        assert steps == list(range(1, last[1].step + 1))
+        assert f"stopped by a signal after step {last[1].step};" in log.read_text()
+        assert query(environment, "pgrep", "-f", str(run / "configuration.json")) == ""
+    finally:
+        process.kill()
