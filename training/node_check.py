@@ -1,11 +1,12 @@
-"""The program that runs on every rank before a training: are these machines fit, and fit for each other?
+"""The program that runs once on every node before a training: are these machines fit, and fit for each other?
 
-``deepspeed training/node_check.py --config run.yaml --processes 8``, started as the training itself will be. The first
-rank of each node looks at its machine (``training.node_facts``); all of them meet, compare clocks and measure the
-network; the first one prints a table, and what is wrong, by node and by name. No file has to be shared for that.
+``torchrun --nproc-per-node 1 training/node_check.py --config run.yaml --processes 8``, or by whatever starts the
+training itself and sets RANK (here the number of the node), WORLD_SIZE, MASTER_ADDR and MASTER_PORT. Each looks at its
+machine (``training.node_facts``); then they meet, compare clocks and measure the network between them; the first one
+prints a table, and what is wrong, by node and by name. No file has to be shared for that.
 
-Exit codes: 0 all is well; 2 something differs or is missing, which stays so until somebody changes it; 1 some rank did
-not come or could not talk to the others.
+Exit codes: 0 all is well; 2 something differs or is missing, which stays so until somebody changes it; 1 some node
+did not come or could not talk to the others.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from torch._C._distributed_c10d import PrefixStore, TCPStore
 
 from training.artifact import write_atomically
 from training.events import Event, append_event
-from training.node_facts import Gpu, NodeFacts, node_facts, table
+from training.node_facts import Gpu, NodeFacts, node_facts, node_name, table
 from training.run_settings import load_run_settings
 from training.settings import SettingsError
 
@@ -70,40 +71,36 @@ def unfit(facts: Sequence[NodeFacts]) -> list[str]:
     ]
 
 
-def check_nodes(arguments: argparse.Namespace, rank: int, ranks: int) -> int:
-    """Meet the other ranks and compare; returns the exit code.
+def check_nodes(arguments: argparse.Namespace, node: int, nodes: int) -> int:
+    """Meet the other nodes and compare; returns the exit code.
 
     Raises:
         _AloneError: If they do not all come, or cannot talk.
     """
-    first_here = rank % arguments.processes == 0
-    device = torch.device("cuda", rank % arguments.processes) if torch.cuda.is_available() else torch.device("cpu")
-    facts = _look(arguments.config, arguments.processes, device) if first_here else None
+    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    facts = _look(arguments.config, arguments.processes, device)
     wait = timedelta(seconds=arguments.wait_seconds)
-    store = _meet(rank, wait)
-    if facts is not None:
-        store.set(f"facts/{rank}", json.dumps(asdict(facts)))
-    store.set(f"here/{rank}", "")
-    if not rank:
-        names = arguments.nodes.split(",") if arguments.nodes else []
-        _wait_for_all(store, ranks, arguments.processes, names, arguments.wait_seconds)
+    store = _meet(node, wait)
+    store.set(f"facts/{node}", json.dumps(asdict(facts)))
+    if not node:
+        _wait_for_all(store, nodes, arguments.nodes.split(",") if arguments.nodes else [], arguments.wait_seconds)
         store.set("all", "")
     store.wait(["all"], 2 * wait)
-    now, bandwidth = _talk(store, rank, ranks, device, wait)
-    store.set(f"time/{rank}", repr(now))
-    if not rank:
+    now, bandwidth = _talk(store, node, nodes, device, wait)
+    store.set(f"time/{node}", repr(now))
+    if not node:
         found = []
-        for number in range(0, ranks, arguments.processes):
+        for number in range(nodes):
             store.wait([f"time/{number}"], wait)
-            node = _read_facts(store.get(f"facts/{number}"))
-            found.append(replace(node, offset=float(store.get(f"time/{number}")) - now, bandwidth=bandwidth))
+            other = _read_facts(store.get(f"facts/{number}"))
+            found.append(replace(other, offset=float(store.get(f"time/{number}")) - now, bandwidth=bandwidth))
         store.set("verdict", str(_judge(found, arguments.config)))
     store.wait(["verdict"], wait)
     code = int(store.get("verdict"))
-    store.set(f"left/{rank}", "")
-    if not rank:
+    store.set(f"left/{node}", "")
+    if not node:
         # It may be the one that the others ask.
-        store.wait([f"left/{number}" for number in range(ranks)], wait)
+        store.wait([f"left/{number}" for number in range(nodes)], wait)
     return code
 
 
@@ -111,7 +108,7 @@ def _look(config: Path, processes: int, device: torch.device) -> NodeFacts:
     try:
         facts = node_facts(load_run_settings(config), ranks=processes, gpus=device.type == "cuda")
     except SettingsError as error:
-        return NodeFacts(os.uname().nodename, {}, ranks=processes, problems=[str(error)])
+        return NodeFacts(node_name(), {}, ranks=processes, problems=[str(error)])
     count = torch.cuda.device_count() if device.type == "cuda" else 0
     broken = [
         f"its GPU {number} does not work: {why}" for number in range(min(processes, count)) if (why := _broken(number))
@@ -128,49 +125,45 @@ def _broken(number: int) -> str:
         return str(error).splitlines()[0]
 
 
-def _meet(rank: int, wait: timedelta) -> Any:
-    """The place where ranks leave each other words: torchrun's agent has one; otherwise the first rank opens it."""
+def _meet(node: int, wait: timedelta) -> Any:
+    """The place where they leave each other words: torchrun's agent has one; otherwise the first of them opens it."""
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     of_agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
     try:
-        store = TCPStore(host, port, is_master=not rank and not of_agent, wait_for_workers=False, timeout=wait)
+        store = TCPStore(host, port, is_master=not node and not of_agent, wait_for_workers=False, timeout=wait)
     except (dist.DistError, RuntimeError) as error:
         raise _AloneError(
-            f"node {os.uname().nodename} cannot reach rank 0 at {host}:{port}; look at names, routes and firewalls "
-            f"({str(error).splitlines()[0]})"
+            f"node {node_name()} cannot reach the first one at {host}:{port}; look at names, routes and "
+            f"firewalls ({str(error).splitlines()[0]})"
         ) from None
     return PrefixStore(f"node_check/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
 
 
-def _wait_for_all(store: Any, ranks: int, processes: int, names: Sequence[str], seconds: float) -> None:
-    missing, deadline = set(range(ranks)), time.monotonic() + seconds
+def _wait_for_all(store: Any, nodes: int, names: Sequence[str], seconds: float) -> None:
+    missing, deadline = set(range(nodes)), time.monotonic() + seconds
     while missing and time.monotonic() < deadline:
-        missing -= {number for number in missing if store.check([f"here/{number}"])}
+        missing -= {number for number in missing if store.check([f"facts/{number}"])}
         time.sleep(0.05)
     if missing:
-        nodes = sorted({number // processes for number in missing})
-        named = ", ".join(names[number] if number < len(names) else f"number {number}" for number in nodes)
-        raise _AloneError(
-            f"node(s) {named} did not report to rank 0 within {seconds:.0f} s: "
-            f"rank(s) {', '.join(str(number) for number in sorted(missing))} are missing"
-        )
+        named = ", ".join(names[number] if number < len(names) else f"number {number}" for number in sorted(missing))
+        raise _AloneError(f"node(s) {named} did not report to the first one within {seconds:.0f} s")
 
 
-def _talk(store: Any, rank: int, ranks: int, device: torch.device, wait: timedelta) -> tuple[float, float]:
+def _talk(store: Any, node: int, nodes: int, device: torch.device, wait: timedelta) -> tuple[float, float]:
     """The time when all had just heard of each other, and the bandwidth of an all-reduce in bytes a second.
 
     Bandwidth as NVIDIA's nccl-tests define it (doc/PERFORMANCE.md, bus bandwidth): 2 (n - 1) / n of the bytes.
     """
-    if ranks == 1:
+    if nodes == 1:
         return time.time(), 0.0
     try:
         if device.type == "cuda":
             torch.cuda.set_device(device)
         dist.init_process_group(
             "nccl" if device.type == "cuda" else "gloo",
-            store=PrefixStore("ranks", store),
-            rank=rank,
-            world_size=ranks,
+            store=PrefixStore("nodes", store),
+            rank=node,
+            world_size=nodes,
             timeout=wait,
         )
         dist.barrier()
@@ -186,10 +179,10 @@ def _talk(store: Any, rank: int, ranks: int, device: torch.device, wait: timedel
         dist.destroy_process_group()
     except (dist.DistError, RuntimeError) as error:
         raise _AloneError(
-            f"node {os.uname().nodename} cannot talk to the others; where it has several networks, set 'interface' "
+            f"node {node_name()} cannot talk to the others; where it has several networks, set 'interface' "
             f"({str(error).splitlines()[0]})"
         ) from None
-    return now, 2 * (ranks - 1) / ranks * ALL_REDUCE_BYTES / min(seconds)
+    return now, 2 * (nodes - 1) / nodes * ALL_REDUCE_BYTES / min(seconds)
 
 
 def _read_facts(text: bytes) -> NodeFacts:
@@ -218,24 +211,23 @@ def _judge(facts: Sequence[NodeFacts], config: Path) -> int:
 
 
 def main() -> int:
-    """Entry point of every rank."""
+    """Entry point on every node."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", type=Path, required=True, help="the training's file")
     parser.add_argument("--processes", type=int, default=1, help="ranks of each node")
     parser.add_argument("--nodes", default="", help="names of the nodes, in order, with commas between them")
-    parser.add_argument("--wait-seconds", type=float, default=180.0, help="time for all ranks to come")
-    parser.add_argument("--local_rank", type=int, help="given by DeepSpeed's launcher")
+    parser.add_argument("--wait-seconds", type=float, default=180.0, help="time for all nodes to come")
     arguments = parser.parse_args()
-    rank, ranks = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    node, nodes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     os.environ.setdefault("MASTER_PORT", "0")
     try:
-        return check_nodes(arguments, rank, ranks)
+        return check_nodes(arguments, node, nodes)
     except _AloneError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
     except (dist.DistError, RuntimeError) as error:
-        # Rank 0 knows why and says it.
-        print(f"rank {rank} ends: {str(error).splitlines()[0]}", file=sys.stderr, flush=True)
+        # The first one knows why and says it.
+        print(f"node {node_name()} ends its check: {str(error).splitlines()[0]}", file=sys.stderr, flush=True)
     return ALONE
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 import platform
 import shutil
 import socket
@@ -47,7 +48,7 @@ class NodeFacts:
     """A machine.
 
     Attributes:
-        node: Its host name.
+        node: Its name.
         same: What has to be the same on all nodes, by what people call it.
         commit: Of the code, where it is a repository.
         free_disk: Bytes free where the run's folder is.
@@ -73,6 +74,11 @@ class NodeFacts:
     offset: float = 0.0
     bandwidth: float = 0.0
     problems: Sequence[str] = field(default_factory=tuple)
+
+
+def node_name() -> str:
+    """What people call this machine: Slurm's name for it, or its host name."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
 def node_facts(settings: RunSettings, *, ranks: int, gpus: bool) -> NodeFacts:
@@ -104,7 +110,7 @@ def node_facts(settings: RunSettings, *, ranks: int, gpus: bool) -> NodeFacts:
     if found:
         same |= {"GPUs": ", ".join(sorted({gpu.name for gpu in found})), "GPU driver": found[0].driver}
     return NodeFacts(
-        node=socket.gethostname(),
+        node=node_name(),
         same=same,
         commit=_commit(),
         free_disk=shutil.disk_usage(run).free if run.is_dir() else 0,

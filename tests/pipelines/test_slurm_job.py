@@ -74,7 +74,7 @@ def test_a_job_is_submitted_queued_again_on_a_signal_and_cancelled_with_the_run(
         run, job = jobs[0].parent, jobs[0].read_text()
         wait_for_step(run, 60, process)
         found = json.loads((run / "nodes.json").read_text())
-        assert len(found["nodes"]) == 2
+        assert [node["node"] for node in found["nodes"]] == ["n1", "n2"]
         # What Slurm itself sends some time before the limit.
         query(environment, "scancel", "--batch", "--signal=USR1", job)
         log = run / "trainer.log"

@@ -65,8 +65,8 @@ def manifest(config: Path, settings: LaunchSettings, *, run: Path, log: Path) ->
     name = job_name(run)
     meeting = []
     if kubernetes.kind == "jobset":
-        meeting = ["--nnodes", str(settings.nodes), "--nproc-per-node", str(settings.processes)]
-        meeting += ["--node-rank", "$JOB_COMPLETION_INDEX", "--master-addr", f"{name}-{_NODE}-0-0.{name}"]
+        meeting = ["--nnodes", str(settings.nodes), "--node-rank", "$JOB_COMPLETION_INDEX"]
+        meeting += ["--master-addr", f"{name}-{_NODE}-0-0.{name}"]
     script = _script(config, settings, run=run, log=log, meeting=meeting)
     build = _trainjob if kubernetes.kind == "trainjob" else _jobset
     return build(name, settings, ["/bin/bash", "-c", script])
@@ -75,17 +75,24 @@ def manifest(config: Path, settings: LaunchSettings, *, run: Path, log: Path) ->
 def _script(config: Path, settings: LaunchSettings, *, run: Path, log: Path, meeting: Sequence[str]) -> str:
     kubernetes = settings.kubernetes
 
-    def agent(port: int, program: Path, arguments: Sequence[str]) -> str:
+    def agent(port: int, processes: int, program: Path, arguments: Sequence[str]) -> str:
         # Kubeflow gives the other options as PET_ variables.
         words = [kubernetes.python, moved(TORCHRUN, kubernetes.code), *meeting, "--master-port", str(port)]
-        words += ["--max-restarts", "0", moved(program, kubernetes.code), *arguments]
+        words += [
+            "--nproc-per-node",
+            str(processes),
+            "--max-restarts",
+            "0",
+            moved(program, kubernetes.code),
+            *arguments,
+        ]
         return " ".join(word if word.startswith("$") else shlex.quote(word) for word in words)
 
     return _SCRIPT.format(
         log=shlex.quote(str(log)),
         exit=shlex.quote(str(exit_file(run))),
-        check=agent(_CHECK_PORT, NODE_CHECK, check_arguments(config, processes=settings.processes)),
-        train=agent(_TRAIN_PORT, TRAINER, ["--config", str(config)]),
+        check=agent(_CHECK_PORT, 1, NODE_CHECK, check_arguments(config, processes=settings.processes)),
+        train=agent(_TRAIN_PORT, settings.processes, TRAINER, ["--config", str(config)]),
     )
 
 

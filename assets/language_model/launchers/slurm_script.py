@@ -1,4 +1,4 @@
-"""The job that Slurm runs: a script for sbatch, one task a rank, queued again by itself before its time is over."""
+"""The job that Slurm runs: a script for sbatch, queued again by itself before its time is over."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ trap 'again=1 interrupted=1; scancel --signal=TERM "$SLURM_JOB_ID"' USR1
 # Cancelled: ranks get the same signal, and their checkpoint is waited for.
 trap 'interrupted=1' TERM
 
-# One task a rank, with the variables that PyTorch takes.
-ranks() {{
-    srun --kill-on-bad-exit=1 --nodes={nodes} --ntasks={ranks} --ntasks-per-node={processes} bash -c '
-        export RANK=$SLURM_PROCID WORLD_SIZE=$SLURM_NTASKS LOCAL_RANK=$SLURM_LOCALID LOCAL_WORLD_SIZE={processes}
+# Tasks of which each node has so many, with the variables that PyTorch takes.
+tasks() {{
+    export here=$1
+    shift
+    srun --kill-on-bad-exit=1 --nodes={nodes} --ntasks=$(({nodes} * here)) --ntasks-per-node="$here" bash -c '
+        export RANK=$SLURM_PROCID WORLD_SIZE=$SLURM_NTASKS LOCAL_RANK=$SLURM_LOCALID LOCAL_WORLD_SIZE=$here
         export MASTER_ADDR=$SLURM_LAUNCH_NODE_IPADDR OMP_NUM_THREADS=${{OMP_NUM_THREADS:-${{SLURM_CPUS_PER_TASK:-1}}}}
-        exec "$@"' rank "$@" &
+        exec "$@"' task "$@" &
     step=$!
-    # A signal interrupts waiting, not the ranks.
+    # A signal interrupts waiting, not the tasks.
     while interrupted=; wait "$step"; code=$?; [ -n "$interrupted" ]; do :; done
     return "$code"
 }}
@@ -37,11 +39,11 @@ ranks() {{
 names=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | paste --serial --delimiters=,)
 port={port}
 export MASTER_PORT=$port
-ranks {python} {check} --nodes "$names"
+tasks 1 {python} {check} --nodes "$names"
 code=$?
 if [ "$code" -eq 0 ] && [ -z "$again" ]; then
     export MASTER_PORT=$((port + 1))
-    ranks {python} {train}
+    tasks {processes} {python} {train}
     code=$?
 fi
 if [ -n "$again" ] && [ ! -e "$report" ]; then
@@ -81,7 +83,6 @@ def training_script(config: Path, settings: LaunchSettings, *, run: Path, log: P
     body = _BODY.format(
         run=shlex.quote(str(run)),
         nodes=settings.nodes,
-        ranks=settings.ranks,
         processes=settings.processes,
         port=port,
         python=shlex.quote(python),

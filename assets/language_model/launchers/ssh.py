@@ -25,7 +25,7 @@ from training.run_settings import load_run_settings
 from training.settings import SettingsError
 
 ENVIRONMENT = ".deepspeed_env"
-PASSED_ON = ("CUDA_", "DS_", "FI_", "GLOO_", "HF_HUB_OFFLINE", "NCCL_", "OMP_", "TORCH", "TRITON_", "UCX_")
+PASSED_ON = ("CUDA_", "DS_", "FI_", "GLOO_", "HF_HUB_OFFLINE", "NCCL_", "OMP_", "PYTHON", "TORCH", "TRITON_", "UCX_")
 # After a node has failed the others break off by themselves, or hang.
 _OTHERS_SECONDS = 10.0
 _FAILED = re.compile(r"pdsh@\S+: (\S+): ssh exited with exit code (\d+)")
@@ -58,14 +58,15 @@ def launch_ssh(
     _stop_on_nodes([node for node in all_nodes if node not in away], config, settings.ssh, settings.grace_seconds)
     hostfile = run / "hostfile"
     write_atomically(hostfile, "".join(f"{node} slots={settings.processes}\n" for node in nodes))
-    write_atomically(run / ENVIRONMENT, deepspeed_environment(environment, settings))
+    variables = node_variables(environment, settings)
+    write_atomically(run / ENVIRONMENT, "".join(f"{name}={value}\n" for name, value in sorted(variables.items())))
     pdsh = dict(environment) | {"PDSH_SSH_ARGS_APPEND": " ".join(ssh_options(settings.ssh))}
     for name in [name for name in pdsh if name.startswith("MLFLOW")]:
         # DeepSpeed would write them, and so passwords, into the nodes' command lines.
         del pdsh[name]
     begin = log.stat().st_size if log.exists() else 0
     with process_group(
-        ["sh", "-c", ssh_command(config, hostfile, nodes, settings)],
+        ["sh", "-c", ssh_command(config, hostfile, nodes, settings, variables)],
         environment=pdsh,
         log=log,
         grace_seconds=_OTHERS_SECONDS,
@@ -79,8 +80,8 @@ def launch_ssh(
             launched.stop()
 
 
-def deepspeed_environment(environment: Mapping[str, str], settings: LaunchSettings) -> str:
-    """The file ``.deepspeed_env``: variables that DeepSpeed sets on every node.
+def node_variables(environment: Mapping[str, str], settings: LaunchSettings) -> dict[str, str]:
+    """Variables that are set on every node.
 
     Args:
         environment: Of this process.
@@ -94,29 +95,29 @@ def deepspeed_environment(environment: Mapping[str, str], settings: LaunchSettin
     if settings.interface:
         passed |= dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), settings.interface)
     # What is installed beside this Python, as ninja is, was not found by a shell that nobody has logged in to.
-    passed["PATH"] = f"{Path(sys.executable).parent}:$PATH"
-    return "".join(f"{name}={value}\n" for name, value in sorted(passed.items()))
+    return passed | {"PATH": f"{Path(sys.executable).parent}:$PATH"}
 
 
-def ssh_command(config: Path, hostfile: Path, nodes: Sequence[str], settings: LaunchSettings) -> str:
+def ssh_command(
+    config: Path, hostfile: Path, nodes: Sequence[str], settings: LaunchSettings, variables: Mapping[str, str]
+) -> str:
     """The line of shell that checks the nodes and then trains on them."""
     port = settings.port or random.SystemRandom().randint(20000, 29999)
-
-    def deepspeed(port: int, program: Path, arguments: Sequence[str]) -> str:
-        return shlex.join(
-            [
-                *(sys.executable, "-m", "deepspeed.launcher.runner"),
-                *("--hostfile", str(hostfile), "--num_gpus", str(settings.processes)),
-                *("--master_addr", nodes[0].rpartition("@")[2], "--master_port", str(port)),
-                *("--launcher", "pdsh", "--force_multi", "--no_ssh_check"),
-                str(program),
-                *arguments,
-            ]
-        )
-
-    check = deepspeed(port, NODE_CHECK, check_arguments(config, processes=settings.processes, nodes=nodes))
-    # Another port, since connections of the check may linger.
-    return f"{check} && exec {deepspeed(port + 1, TRAINER, ['--config', str(config)])}"
+    address = nodes[0].rpartition("@")[2]
+    check = {"RANK": "%n", "WORLD_SIZE": len(nodes), "MASTER_ADDR": address, "MASTER_PORT": port}
+    on_nodes = [f'export {name}="{value}";' for name, value in {**variables, **check}.items()]
+    arguments = check_arguments(config, processes=settings.processes, nodes=nodes)
+    on_nodes.append(shlex.join([sys.executable, str(NODE_CHECK), *arguments]))
+    first = ["pdsh", "-R", "ssh", "-S", "-f", "1024", "-w", ",".join(nodes), " ".join(on_nodes)]
+    then = [
+        *(sys.executable, "-m", "deepspeed.launcher.runner"),
+        *("--hostfile", str(hostfile), "--num_gpus", str(settings.processes)),
+        # Another port, since connections of the check may linger.
+        *("--master_addr", address, "--master_port", str(port + 1)),
+        *("--launcher", "pdsh", "--force_multi", "--no_ssh_check"),
+        *(str(TRAINER), "--config", str(config)),
+    ]
+    return f"{shlex.join(first)} && exec {shlex.join(then)}"
 
 
 @dataclass

@@ -54,19 +54,19 @@ def rank_variables(settings: LaunchSettings) -> dict[str, str]:
 
 def torchrun_command(config: Path, settings: LaunchSettings) -> str:
     """The line of shell that checks the nodes and then trains on them, the same on each."""
-    agent = [sys.executable, str(TORCHRUN), "--nproc-per-node", str(settings.processes), "--max-restarts", "0"]
+    agent = [sys.executable, str(TORCHRUN), "--max-restarts", "0", "--nproc-per-node"]
 
-    def line(name: str, *program: str) -> str:
+    def line(name: str, processes: int, *program: str) -> str:
         meeting = ["--standalone"]
         if settings.most > 1:
             nodes = f"{settings.fewest}:{settings.most}" if settings.fewest != settings.most else str(settings.nodes)
             meeting = ["--nnodes", nodes, "--rdzv-id", f"{config.parent.name[:12]}-{name}", "--rdzv-backend", "c10d"]
             meeting += ["--rdzv-endpoint", settings.torchrun.endpoint or ""]
             meeting += ["--rdzv-conf", f"join_timeout={settings.torchrun.join_seconds}"]
-        return shlex.join([*agent, *meeting, *program])
+        return shlex.join([*agent, str(processes), *meeting, *program])
 
-    check = line("check", str(NODE_CHECK), *check_arguments(config, processes=settings.processes))
-    return f"{check} && exec {line('train', str(TRAINER), '--config', str(config))}"
+    check = line("check", 1, str(NODE_CHECK), *check_arguments(config, processes=settings.processes))
+    return f"{check} && exec {line('train', settings.processes, str(TRAINER), '--config', str(config))}"
 
 
 def join_script(command: str, variables: Mapping[str, str]) -> str:

@@ -44,7 +44,7 @@ def test_as_many_nodes_as_the_batch_can_be_divided_among() -> None:
     assert choose_nodes(nodes, {"b": "down"}, fewest=3, wanted=3, most=3, fits=fits) == ["a", "c", "d"]
     assert choose_nodes(nodes, {"b": "down", "a": "down"}, fewest=1, wanted=3, most=3, fits=fits) == ["c"]
     with pytest.raises(
-        SettingsError, match="2 of 4 nodes of the hostfile answer, and at least 3 .* node b is away: down"
+        SettingsError, match=r"2 of 4 nodes of the hostfile answer, and at least 3 .* node b is away: down"
     ):
         choose_nodes(nodes, {"a": "off", "b": "down"}, fewest=3, wanted=3, most=3, fits=fits)
     with pytest.raises(SettingsError, match="the batch cannot be divided among 2 to 2 nodes"):

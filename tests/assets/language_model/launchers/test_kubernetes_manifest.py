@@ -50,7 +50,7 @@ def test_the_manifest_is_what_the_published_schema_takes(kind: str, kubernetes: 
 
 
 def test_a_run_that_no_volume_holds_is_refused() -> None:
-    with pytest.raises(SettingsError, match="'kubernetes.claims' mounts nothing that holds /data/corpusline"):
+    with pytest.raises(SettingsError, match=r"'kubernetes.claims' mounts nothing that holds /data/corpusline"):
         manifest(
             RUN / "configuration.json",
             settings("jobset", claims={"other": "/elsewhere"}),
@@ -78,10 +78,13 @@ def test_the_pods_script_checks_trains_and_leaves_the_exit_code(
         assert done.returncode == code
         assert exit_file(tmp_path).exists() == written
     assert exit_file(tmp_path).read_text().strip() == str(code)
-    first = shlex.split((tmp_path / "trainer.log").read_text().splitlines()[0])
+    lines = [shlex.split(line) for line in (tmp_path / "trainer.log").read_text().splitlines()]
+    first = lines[0]
     assert first[0] == "/opt/corpusline/training/torchrun.py"
     options = dict(zip(first[1::2], first[2::2], strict=False))
-    assert (options["--nnodes"], options["--nproc-per-node"], options["--node-rank"]) == ("4", "8", "1")
+    assert (options["--nnodes"], options["--nproc-per-node"], options["--node-rank"]) == ("4", "1", "1")
+    if not check:
+        assert lines[1][lines[1].index("--nproc-per-node") + 1] == "8"
     assert options["--master-addr"] == f"{job_name(tmp_path)}-node-0-0.{job_name(tmp_path)}"
 
 
