@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from pipelines.cluster_command import kubernetes_manifest, slurm_script, slurm_text
 from pipelines.export_command import export as export_text
 from pipelines.ledger_command import ledger, what_if
 from pipelines.quality_command import train_perplexity, train_quality
@@ -177,6 +178,9 @@ app.command(name="export")(_explained(export))
 app.command(name="suspects")(_explained(suspects))
 app.command(name="tune")(_explained(tune))
 app.command(name="scaling-law")(_explained(scaling_law))
+app.command(name="slurm-script")(_explained(slurm_script))
+app.command(name="slurm-text")(_explained(slurm_text))
+app.command(name="kubernetes-manifest")(_explained(kubernetes_manifest))
 app.command(name="train-quality")(_explained(train_quality))
 app.command(name="train-perplexity")(_explained(train_perplexity))
 

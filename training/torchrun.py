@@ -6,7 +6,6 @@ stop, it kills its ranks after 30 seconds; here they have ``TORCH_ELASTIC_SHUTDO
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from pathlib import Path
@@ -32,8 +31,9 @@ def exit_code(codes: list[int]) -> int:
 
 def main() -> int:
     """Entry point of a node's agent."""
-    # Ranks are asked by this handler, and torchrun's would end the agent before them.
-    os.environ.setdefault("TORCHELASTIC_SIGNALS_TO_HANDLE", "SIGQUIT")
+    arguments = parse_args(None)  # type: ignore[no-untyped-call]
+    # Ranks are asked by the handler below; torchrun's own would end the agent before them.
+    arguments.signals_to_handle = "SIGQUIT"
 
     def ask_ranks(number: int, frame: object) -> None:
         for rank in psutil.Process().children():
@@ -42,7 +42,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ask_ranks)
     try:
-        run(parse_args(None))  # type: ignore[no-untyped-call]
+        run(arguments)  # type: ignore[no-untyped-call]
     except ChildFailedError as error:
         failures = sorted(error.failures.values(), key=lambda failure: failure.timestamp)
         return exit_code([failure.exitcode for failure in failures])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import socket
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+_calls = itertools.count()
 NEEDED = {
     "ip": "iproute2",
     "unshare": "util-linux",
@@ -66,7 +68,8 @@ def search_path() -> str:
 def two_nodes(folder: Path) -> Iterator[Nodes]:
     """Set them up, wait until both answer, and take them down."""
     skip_without(NEEDED)
-    number = os.getpid() % 200 + 20
+    # The kernel takes its time to remove what an earlier test has left.
+    number = (os.getpid() + next(_calls) * 61) % 200 + 20
     bridge, namespaces = f"clb{number}", (f"cl{number}a", f"cl{number}b")
     addresses = (f"10.77.{number}.1", f"10.77.{number}.2")
     daemons: list[subprocess.Popen[bytes]] = []
@@ -94,6 +97,7 @@ def two_nodes(folder: Path) -> Iterator[Nodes]:
             process.kill()
             process.wait()
         for namespace in namespaces:
+            subprocess.run(["ip", "link", "del", f"{namespace}v"], capture_output=True, check=False)
             subprocess.run(["ip", "netns", "del", namespace], capture_output=True, check=False)
         subprocess.run(["ip", "link", "del", bridge], capture_output=True, check=False)
 

@@ -20,6 +20,7 @@ _REFUSED = 2
 
 # Started as process 1 of the pod, which gets the signal when the pod is to go, and hands it on.
 _SCRIPT = """\
+mkdir -p {run}
 interrupted=
 trap 'interrupted=1; kill -TERM "$agent"' TERM
 ranks() {{
@@ -90,6 +91,7 @@ def _script(config: Path, settings: LaunchSettings, *, run: Path, log: Path, mee
 
     return _SCRIPT.format(
         log=shlex.quote(str(log)),
+        run=shlex.quote(str(run)),
         exit=shlex.quote(str(exit_file(run))),
         check=agent(_CHECK_PORT, 1, NODE_CHECK, check_arguments(config, processes=settings.processes)),
         train=agent(_TRAIN_PORT, settings.processes, TRAINER, ["--config", str(config)]),
@@ -98,11 +100,8 @@ def _script(config: Path, settings: LaunchSettings, *, run: Path, log: Path, mee
 
 def _trainjob(name: str, settings: LaunchSettings, command: Sequence[str]) -> dict[str, Any]:
     kubernetes = settings.kubernetes
-    patch = {
-        "metadata": {"labels": dict(kubernetes.labels)} if kubernetes.labels else None,
-        "spec": {**_pod(settings), "containers": [{"name": _NODE, "volumeMounts": _mounts(kubernetes)}]},
-    }
-    template = {"spec": {"template": {key: value for key, value in patch.items() if value}}}
+    pod = {**_pod(settings), "containers": [{"name": _NODE, "volumeMounts": _mounts(kubernetes)}]}
+    template = {"spec": {"template": {"spec": pod}}}
     jobs = [{"name": _NODE, "template": template}]
     return {
         "apiVersion": "trainer.kubeflow.org/v1alpha1",
@@ -153,7 +152,6 @@ def _jobset(name: str, settings: LaunchSettings, command: Sequence[str]) -> dict
             ]
         },
         "template": {
-            "metadata": {"labels": dict(kubernetes.labels)},
             "spec": {**_pod(settings), "restartPolicy": "Never", "containers": [container]},
         },
     }
@@ -206,4 +204,4 @@ def _resources(kubernetes: KubernetesSettings) -> dict[str, Any]:
     asked = {"cpu": kubernetes.cpu, "memory": kubernetes.memory}
     asked[kubernetes.gpu_resource] = str(kubernetes.gpus) if kubernetes.gpus else None
     given = {name: value for name, value in asked.items() if value is not None}
-    return {"requests": given, "limits": given} if given else {}
+    return {"requests": given, "limits": dict(given)} if given else {}

@@ -14,7 +14,8 @@ from assets.language_model.launchers.settings import LaunchSettings, SlurmSettin
 _BODY = """\
 set -u
 run={run}
-report="$run/report.json"
+mkdir -p "$run"
+rm -f "$run/slurm-$SLURM_JOB_ID.exit"
 
 again= interrupted=
 # Before the time limit.
@@ -46,7 +47,7 @@ if [ "$code" -eq 0 ] && [ -z "$again" ]; then
     tasks {processes} {python} {train}
     code=$?
 fi
-if [ -n "$again" ] && [ ! -e "$report" ]; then
+if [ -n "$again" ] && [ ! -e "$run/report.json" ]; then
     echo "the time limit is near: job $SLURM_JOB_ID is queued again and goes on from its checkpoint"
     scontrol requeue "$SLURM_JOB_ID" && sleep 60
 fi
