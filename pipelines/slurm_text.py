@@ -35,13 +35,15 @@ settings() {{
 }}
 
 if [ -z "${{CORPUSLINE_ASSETS:-}}" ]; then
+    # Jobs that make the instance's tables at the same moment are in each other's way.
+    (cd {code} && {python} -m dagster instance migrate)
     script=$(realpath "$0")
     before=
     submit() {{
         assets=$1
         shift
         before=$(CORPUSLINE_ASSETS=$assets sbatch --parsable --export=ALL --requeue --open-mode=append \\
-            --job-name="corpusline-${{assets%%,*}}" --output="$PWD/corpusline-%x-%A-%a.log" \\
+            --job-name="corpusline-${{assets%%,*}}" --output="$PWD/%x-%j.log" \\
             ${{before:+--dependency=afterok:$before --kill-on-invalid-dep=yes}} {options} "$@" "$script")
         echo "$before: $assets"
     }}

@@ -101,3 +101,36 @@ def test_a_job_is_submitted_queued_again_on_a_signal_and_cancelled_with_the_run(
         assert query(environment, "pgrep", "-f", str(run / "configuration.json")) == ""
     finally:
         process.kill()
+
+
+@pytest.mark.slow
+def test_the_text_stages_are_arrays_over_the_dumps(slurm: Path, sources: Path, own_home: Path, tmp_path: Path) -> None:
+    preset, launch, script = (tmp_path / name for name in ("preset.yaml", "launch.yaml", "text.sh"))
+    preset.write_text(json.dumps(run_configuration()))
+    launch.write_text(json.dumps({"launcher": "slurm", "slurm": {"partition": "main"}}))
+    command = [sys.executable, "-m", "pipelines.command_line"]
+    home = subprocess.run([*command, "home"], capture_output=True, text=True, check=True).stdout.strip()
+    environment = {**os.environ, "DAGSTER_HOME": home, "MKL_NUM_THREADS": "1"}
+    written = subprocess.run(
+        [*command, "slurm-text", str(preset), "--launch", str(launch)], capture_output=True, text=True, check=True
+    )
+    script.write_text(written.stdout)
+    submitted = subprocess.run(
+        ["bash", str(script)], env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
+    assert [line.split(": ")[1] for line in submitted.splitlines()[-5:]] == [
+        "raw_text,filtered_text",
+        "duplicates",
+        "clean_text",
+        "vocabulary,vocabulary_report",
+        "token_shards",
+    ]
+    deadline = time.monotonic() + 170
+    while query(environment, "squeue", "--noheader"):
+        assert time.monotonic() < deadline, query(environment, "squeue")
+        time.sleep(0.5)
+    logs = "".join(path.read_text() for path in tmp_path.glob("corpusline-*.log"))
+    made = {path.parent.name for path in (own_home / "outputs" / "token_shards").glob("*/*")}
+    assert made == {"tales", "reviews"}, logs[-4000:]
+    # Eight jobs: three arrays of two and two single ones.
+    assert logs.count("RUN_SUCCESS") == 8

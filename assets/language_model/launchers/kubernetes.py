@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -71,10 +72,11 @@ class _Objects:
             ) from None
         self._errors: tuple[type[Exception], ...] = (client.ApiException, OSError)
         try:
-            if settings.context is None:
+            if settings.context is None and "KUBECONFIG" not in os.environ:
                 config.load_config()
             else:
-                config.load_kube_config(context=settings.context)
+                # Named, since the client looks at the variable once, when it is imported.
+                config.load_kube_config(os.environ.get("KUBECONFIG"), context=settings.context)
         except (config.ConfigException, OSError) as error:
             raise SettingsError(f"'kubernetes.context': no cluster is configured here: {error}") from None
         self._api = client.CustomObjectsApi()
