@@ -15,13 +15,15 @@ settings() {
 }
 
 if [ -z "${CORPUSLINE_ASSETS:-}" ]; then
+    # Jobs that make the instance's tables at the same moment are in each other's way.
+    (cd /opt/corpusline && /opt/corpusline/.venv/bin/python -m dagster instance migrate)
     script=$(realpath "$0")
     before=
     submit() {
         assets=$1
         shift
         before=$(CORPUSLINE_ASSETS=$assets sbatch --parsable --export=ALL --requeue --open-mode=append \
-            --job-name="corpusline-${assets%%,*}" --output="$PWD/corpusline-%x-%A-%a.log" \
+            --job-name="corpusline-${assets%%,*}" --output="$PWD/%x-%j.log" \
             ${before:+--dependency=afterok:$before --kill-on-invalid-dep=yes} --partition=gpu --account=research --time=1-00:00:00 --cpus-per-task=12 --mem=800G "$@" "$script")
         echo "$before: $assets"
     }
