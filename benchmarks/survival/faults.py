@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from assets.language_model.launchers.processes import TRAINER
+from assets.language_model.launchers.programs import TRAINER
 from benchmarks.survival.service import TrackingServer
 
 
