@@ -186,7 +186,7 @@ def _gpus() -> tuple[tuple[Gpu, ...], list[str]]:
     except subprocess.TimeoutExpired:
         return (), ["its nvidia-smi does not answer; a GPU may have fallen off the bus"]
     except subprocess.CalledProcessError as error:
-        return (), [f"its nvidia-smi fails: {(error.stdout or error.stderr).strip().splitlines()[-1:]}"]
+        return (), [f"its nvidia-smi fails: {(error.stdout or error.stderr).strip()}"]
     return tuple(parse_gpu(line) for line in answer.stdout.splitlines() if line.strip()), []
 
 

@@ -17,7 +17,8 @@ from tokenizers import Tokenizer, models
 from training.artifact import file_sha256
 from training.events import read_events
 from training.node_check import unfit
-from training.node_facts import Gpu, NodeFacts, parse_gpu
+from training.node_facts import Gpu, NodeFacts, node_facts, parse_gpu
+from training.run_settings import load_run_settings
 from training.shards import ShardWriter
 
 TRAINING = Path(__file__).parents[2] / "training"
@@ -132,3 +133,22 @@ def test_a_line_of_nvidia_smi_is_read() -> None:
         "NVIDIA H100 80GB HBM3", "550.54", "81559 MiB", 2
     )
     assert parse_gpu("NVIDIA GeForce RTX 4090, 550.54, 24564, [N/A]").errors == 0
+
+
+def test_memory_errors_of_a_gpu_and_missing_ones_are_told(
+    configuration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "programs" / "nvidia-smi"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 'NVIDIA H100, 550.54, 81559, 0'\necho 'NVIDIA H100, 550.54, 81559, 2'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    settings = load_run_settings(configuration)
+    two, three = (node_facts(settings, ranks=ranks, gpus=True) for ranks in (2, 3))
+    wrong = "its GPU 1 has had 2 memory error(s) that could not be corrected; reset or replace it"
+    assert two.problems == [wrong]
+    assert three.problems == ["it has 2 GPU(s) for 3 rank(s)", wrong]
+    assert two.same["GPUs"] == "NVIDIA H100"
+    program.write_text("#!/bin/sh\necho 'Unable to determine the device handle: GPU is lost.'\nexit 15\n")
+    (problem,) = node_facts(settings, ranks=2, gpus=True).problems
+    assert problem == "its nvidia-smi fails: Unable to determine the device handle: GPU is lost."
