@@ -16,7 +16,10 @@ from training.events import read_events
 
 
 @pytest.mark.slow
-def test_a_node_joins_by_the_script_that_the_run_leaves(run_jobs: Jobs, own_home: Path) -> None:
+def test_a_node_joins_by_the_script_that_the_run_leaves(
+    run_jobs: Jobs, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -25,7 +25,9 @@ RUN_JOBS = Path(__file__).with_name("run_jobs.py")
 
 
 @pytest.fixture
-def nodes(tmp_path: Path) -> Iterator[Nodes]:
+def nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
+    # Both nodes share the cores of this machine.
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     folder = tmp_path / "nodes"
     folder.mkdir()
     with two_nodes(folder) as found:

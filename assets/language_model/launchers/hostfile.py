@@ -90,7 +90,7 @@ def unreachable(nodes: Sequence[str], settings: SshSettings) -> dict[str, str]:
 
 
 def choose_nodes(
-    nodes: Sequence[str], away: Mapping[str, str], *, fewest: int, wanted: int, most: int, fits: Mapping[int, bool]
+    nodes: Sequence[str], away: Mapping[str, str], *, fewest: int, most: int, fits: Mapping[int, bool]
 ) -> list[str]:
     """The nodes to start on: as many as can be used with the same batch, the first ones first.
 
@@ -98,7 +98,6 @@ def choose_nodes(
         nodes: Of the hostfile.
         away: Why some are not there, by node.
         fewest: Fewer are refused.
-        wanted: As many are taken where they are there, though there be more, unless ``most`` is more.
         most: More are left alone.
         fits: Whether the batch can be divided among that many.
 
@@ -110,7 +109,7 @@ def choose_nodes(
     if len(there) < fewest:
         raise SettingsError(
             f"{len(there)} of {len(nodes)} nodes of the hostfile answer, and at least {fewest} are needed"
-            + (f": {missing}" if missing else f"; 'nodes' = {wanted}")
+            + (f": {missing}" if missing else "")
         )
     counts = range(min(len(there), most), fewest - 1, -1)
     count = next((count for count in counts if fits[count]), None)

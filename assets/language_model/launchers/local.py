@@ -78,7 +78,9 @@ def _check(config: Path, settings: LaunchSettings, environment: Mapping[str, str
 
 
 def rank_environment(settings: LaunchSettings) -> dict[str, str]:
-    """This process's variables, and an equal share of the cores for each rank where nothing else is said."""
+    """This process's variables, and for ranks on this machine an equal share of its cores where nothing is said."""
+    if settings.launcher not in ("local", "torchrun"):
+        return dict(os.environ)
     cores = psutil.cpu_count(logical=False) or 1
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, cores // settings.processes))
     return {**os.environ, "OMP_NUM_THREADS": threads}

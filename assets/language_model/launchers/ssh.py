@@ -50,7 +50,6 @@ def launch_ssh(
         all_nodes,
         away,
         fewest=settings.fewest,
-        wanted=settings.nodes,
         most=settings.most,
         fits=_fitting(config, settings),
     )
@@ -94,6 +93,8 @@ def node_variables(environment: Mapping[str, str], settings: LaunchSettings) -> 
     }
     if settings.interface:
         passed |= dict.fromkeys(("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"), settings.interface)
+    # An equal share of a node's own cores.
+    passed.setdefault("OMP_NUM_THREADS", f"$((($(nproc) + {settings.processes} - 1) / {settings.processes}))")
     # What is installed beside this Python, as ninja is, was not found by a shell that nobody has logged in to.
     return passed | {"PATH": f"{Path(sys.executable).parent}:$PATH"}
 

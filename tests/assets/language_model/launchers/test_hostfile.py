@@ -38,14 +38,14 @@ def test_as_many_nodes_as_the_batch_can_be_divided_among() -> None:
     nodes = ["a", "b", "c", "d"]
     # A batch of three micro-batches.
     fits = {1: True, 2: False, 3: True, 4: False}
-    assert choose_nodes(nodes, {}, fewest=1, wanted=3, most=3, fits=fits) == ["a", "b", "c"]
-    assert choose_nodes(nodes, {}, fewest=1, wanted=3, most=4, fits=fits) == ["a", "b", "c"]
+    assert choose_nodes(nodes, {}, fewest=1, most=3, fits=fits) == ["a", "b", "c"]
+    assert choose_nodes(nodes, {}, fewest=1, most=4, fits=fits) == ["a", "b", "c"]
     # A spare node takes the place of one that is away.
-    assert choose_nodes(nodes, {"b": "down"}, fewest=3, wanted=3, most=3, fits=fits) == ["a", "c", "d"]
-    assert choose_nodes(nodes, {"b": "down", "a": "down"}, fewest=1, wanted=3, most=3, fits=fits) == ["c"]
+    assert choose_nodes(nodes, {"b": "down"}, fewest=3, most=3, fits=fits) == ["a", "c", "d"]
+    assert choose_nodes(nodes, {"b": "down", "a": "down"}, fewest=1, most=3, fits=fits) == ["c"]
     with pytest.raises(
         SettingsError, match=r"2 of 4 nodes of the hostfile answer, and at least 3 .* node b is away: down"
     ):
-        choose_nodes(nodes, {"a": "off", "b": "down"}, fewest=3, wanted=3, most=3, fits=fits)
+        choose_nodes(nodes, {"a": "off", "b": "down"}, fewest=3, most=3, fits=fits)
     with pytest.raises(SettingsError, match="the batch cannot be divided among 2 to 2 nodes"):
-        choose_nodes(nodes, {"a": "off", "b": "down"}, fewest=2, wanted=3, most=3, fits=fits)
+        choose_nodes(nodes, {"a": "off", "b": "down"}, fewest=2, most=3, fits=fits)
