@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from assets.language_model.launchers.local import rank_environment
-from assets.language_model.launchers.processes import TRAINER
+from assets.language_model.launchers.programs import TRAINER
 from assets.language_model.launchers.settings import LaunchSettings
 from assets.language_model.supervision import TrainerError, TrainerRefusedError, train_supervised
 from assets.language_model.training_run import TrainingRun
