@@ -9,27 +9,23 @@ the step, DeepSpeed's states and a few numbers for the next record of metrics ar
 
 from __future__ import annotations
 
-import io
 import json
 import logging
 import shutil
 import threading
 import time
-from argparse import Namespace
 from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import deepspeed.comm as dist
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from training.artifact import FileEntry, file_sha256, write_atomically
 from training.averaging import WeightAverage
-from training.snapshot import DamagedFileError, SnapshotEngine, plain_records, write_files
+from training.snapshot import SnapshotEngine, write_files
 
 RECORD = "checkpoint.json"
 FOLDER = "checkpoints"
@@ -281,73 +277,3 @@ def _check_files(folder: Path, files: tuple[FileEntry, ...]) -> None:
         file = folder / entry.path
         if not file.is_file() or file.stat().st_size != entry.size or file_sha256(file) != entry.sha256:
             raise ValueError(f"{entry.path} is missing or damaged")
-
-
-def needs_conversion(checkpoint: Checkpoint, *, ranks: int, zero_stage: int) -> bool:
-    """Whether DeepSpeed's files, sharded for the ranks and the stage that wrote them, have to be cut anew."""
-    return (checkpoint.ranks != ranks and zero_stage > 0) or checkpoint.zero_stage != zero_stage
-
-
-def load_checkpoint(
-    engine: Any,
-    folder: Path,
-    checkpoint: Checkpoint,
-    *,
-    fingerprint: str,
-    convert: bool,
-    average: WeightAverage | None = None,
-) -> None:
-    """Put weights and optimizer states back, by all ranks together.
-
-    Args:
-        engine: DeepSpeed's engine; built with ``load_universal`` where the files are to be converted.
-        folder: Of the checkpoint.
-        checkpoint: Its record, against which its files were checked: they are DeepSpeed's own, which hold pickles.
-        fingerprint: Of this run.
-        convert: See ``needs_conversion``.
-        average: Filled from the checkpoint, too.
-
-    Raises:
-        CheckpointError: If it is of another run, or DeepSpeed cannot load it.
-    """
-    if checkpoint.fingerprint != fingerprint:
-        raise CheckpointError(
-            f"{folder} belongs to a training with other settings or data; name another 'output' folder for this one"
-        )
-    converted = folder.with_name(f".{folder.name}.universal")
-    if convert and dist.get_rank() == 0:
-        shutil.rmtree(converted, ignore_errors=True)
-        _convert(folder, converted)
-    dist.barrier()
-    if average is not None:
-        average.load(folder)
-    place = converted if convert else folder
-    try:
-        loaded, _ = engine.load_checkpoint(str(place.parent), tag=place.name)
-    except DamagedFileError as error:
-        raise CheckpointError(str(error)) from error
-    dist.barrier()
-    if convert and dist.get_rank() == 0:
-        shutil.rmtree(converted, ignore_errors=True)
-    if loaded is None:
-        raise CheckpointError(f"DeepSpeed could not load {folder}; remove it to go on from an earlier one")
-
-
-def _convert(folder: Path, out: Path) -> None:
-    """DeepSpeed's universal form: a folder for each parameter, for any number of ranks (arXiv:2406.18820)."""
-    from deepspeed.checkpoint import ds_to_universal
-
-    torch.serialization.add_safe_globals(plain_records())
-
-    arguments = Namespace(
-        input_folder=str(folder),
-        output_folder=str(out),
-        num_extract_workers=1,
-        num_merge_workers=1,
-        keep_temp_folder=False,
-        strict=True,
-        inject_missing_state=True,
-    )
-    with redirect_stdout(io.StringIO()):
-        ds_to_universal.main(arguments)
-    (folder.parent / "latest_universal").unlink(missing_ok=True)

@@ -21,8 +21,6 @@ from training.checkpoint import (
     Checkpoint,
     CheckpointWriter,
     Retention,
-    load_checkpoint,
-    needs_conversion,
     newest_checkpoint,
     open_checkpoint,
     remove_checkpoints_after,
@@ -40,6 +38,7 @@ from training.preflight import run_fingerprint
 from training.profiling import Profiler
 from training.records import METRICS, Recorder, read_records
 from training.report import REPORT, Report
+from training.resumption import Conversion, conversion, load_checkpoint
 from training.run_settings import RunSettings
 from training.samples import PACKING, earlier_runs, first_step, training_samples
 from training.schedule import learning_rate_share
@@ -100,12 +99,15 @@ class Training:
         found, self.damaged = newest_checkpoint(
             self.run, rank=self.rank, ranks=self.ranks, wanted=self._is_of_these_steps
         )
-        convert = found is not None and needs_conversion(
-            found[1], ranks=self.ranks, zero_stage=settings.parallel.zero_stage
-        )
+        needed = Conversion()
+        if found is not None:
+            needed = conversion(found[1], ranks=self.ranks, zero_stage=settings.parallel.zero_stage)
         start = None if found or run_settings.continue_from is None else Path(run_settings.continue_from)
         self.engine = build_engine(
-            settings, self.ranks, initial=None if start is None else load_model(start / MODEL), universal=convert
+            settings,
+            self.ranks,
+            initial=None if start is None else load_model(start / MODEL),
+            universal=needed.through_universal,
         )
         self.step = 0
         self.stopping = False
@@ -124,12 +126,19 @@ class Training:
             self.average = WeightAverage(self.engine.module, decay=settings.averaging, rank=self.rank, ranks=self.ranks)
         self.writer = CheckpointWriter(self.run, Retention(settings.keep_checkpoints, settings.keep_every))
         if found:
-            self._load(*found, convert=convert)
+            self._load(*found, needed)
             self._go_on_from(found[1])
 
-    def _load(self, folder: Path, checkpoint: Checkpoint, *, convert: bool) -> None:
+    def _load(self, folder: Path, checkpoint: Checkpoint, needed: Conversion) -> None:
         load_checkpoint(
-            self.engine, folder, checkpoint, fingerprint=self.fingerprint, convert=convert, average=self.average
+            self.engine,
+            folder,
+            checkpoint,
+            fingerprint=self.fingerprint,
+            needed=needed,
+            model=self.settings.model,
+            optimizer=self.settings.optimizer,
+            average=self.average,
         )
 
     def _is_of_these_steps(self, checkpoint: Checkpoint) -> bool:
@@ -524,7 +533,7 @@ class Training:
         exported = self.step
         if self.settings.keep_best and self.best.step != self.step:
             folder, checkpoint = open_checkpoint(self.run, self.best.step)
-            self._load(folder, checkpoint, convert=False)
+            self._load(folder, checkpoint, Conversion())
             exported = self.best.step
             self.validation = self.best_validation()
         if self.average is None:

@@ -14,9 +14,7 @@ import argparse
 import fcntl
 import logging
 import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,12 +24,12 @@ if sys.path and Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import deepspeed
-import psutil
 import torch
 from deepspeed.accelerator import get_accelerator
 
 from training.artifact import write_atomically
 from training.checkpoint import CheckpointError
+from training.compiled_code import set_compiler_folders
 from training.corruption import CorruptionError
 from training.divergence import DivergedError
 from training.exports import ExportError
@@ -117,21 +115,6 @@ def _nothing() -> Iterator[None]:
     yield
 
 
-def _own_compiled_code() -> None:
-    """A folder for what torch.compile makes, of the ranks that one launcher has started here; or one that is given.
-
-    A killed compiler leaves half a file in the folder that all programs share otherwise, and the next one loads it.
-    """
-    if "TORCHINDUCTOR_CACHE_DIR" in os.environ:
-        return
-    name = "corpusline-compiled-{}"
-    temporary = Path(tempfile.gettempdir())
-    for folder in temporary.glob(name.format("*")):
-        if not psutil.pid_exists(int(folder.name.rpartition("-")[2])):
-            shutil.rmtree(folder, ignore_errors=True)
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(temporary / name.format(os.getppid()))
-
-
 def main() -> int:
     """Entry point of every rank."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -141,7 +124,7 @@ def main() -> int:
     arguments = parser.parse_args()
     # What is read is data, also where DeepSpeed itself would let it be a program.
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
-    _own_compiled_code()
+    set_compiler_folders()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     try:

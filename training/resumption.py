@@ -1,0 +1,225 @@
+"""Going on from a checkpoint: with the ranks and the stage that wrote it, or with others.
+
+DeepSpeed reads its own files where nothing has changed. Between ZeRO's stages 1 to 3, and between numbers of ranks, its
+universal form is in between: a folder for each parameter (Lian et al., arXiv:2406.18820). Stage 0 in float32 is plain
+PyTorch, of which that form knows nothing: there weights and states are put over one parameter at a time.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import deepspeed
+import deepspeed.comm as dist
+import torch
+from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
+from torch import Tensor, nn
+
+from training.averaging import WeightAverage
+from training.checkpoint import Checkpoint, CheckpointError
+from training.models import ModelSettings
+from training.optimizer_settings import OptimizerSettings
+from training.optimizers import parameter_groups
+from training.snapshot import DamagedFileError, load_data, plain_records
+
+_MODEL_FILE = "mp_rank_00_model_states.pt"
+_WEIGHT, _STEP = "fp32", "step"
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What lies between a checkpoint and the engine that goes on from it.
+
+    Attributes:
+        through_universal: DeepSpeed's universal form, which the engine reads.
+        by_parameter: Everything is put over by us, since one of the two is stage 0.
+    """
+
+    through_universal: bool = False
+    by_parameter: bool = False
+
+
+def conversion(checkpoint: Checkpoint, *, ranks: int, zero_stage: int) -> Conversion:
+    """What is needed to go on with that many ranks by that stage."""
+    if (checkpoint.zero_stage == 0) != (zero_stage == 0):
+        return Conversion(by_parameter=True)
+    changed = checkpoint.ranks != ranks or checkpoint.zero_stage != zero_stage
+    return Conversion(through_universal=changed and zero_stage > 0)
+
+
+def load_checkpoint(
+    engine: Any,
+    folder: Path,
+    checkpoint: Checkpoint,
+    *,
+    fingerprint: str,
+    needed: Conversion,
+    model: ModelSettings,
+    optimizer: OptimizerSettings,
+    average: WeightAverage | None = None,
+) -> None:
+    """Put weights and optimizer states back, by all ranks together.
+
+    Args:
+        engine: DeepSpeed's engine; built for the universal form where that is needed.
+        folder: Of the checkpoint.
+        checkpoint: Its record.
+        fingerprint: Of this run.
+        needed: See ``conversion``.
+        model, optimizer: Of this run.
+        average: Filled from the checkpoint, too.
+
+    Raises:
+        CheckpointError: If it is of another run, or DeepSpeed cannot load it, or something in it is no data.
+    """
+    if checkpoint.fingerprint != fingerprint:
+        raise CheckpointError(
+            f"{folder} belongs to a training with other settings or data; name another 'output' folder for this one"
+        )
+    if average is not None:
+        average.load(folder)
+    try:
+        if needed.by_parameter:
+            _put_over(engine, folder, checkpoint, model, optimizer)
+        elif needed.through_universal:
+            with _Universal(folder) as universal:
+                _read(engine, universal)
+        else:
+            _read(engine, folder)
+    except DamagedFileError as error:
+        raise CheckpointError(str(error)) from error
+    dist.barrier()
+
+
+def _read(engine: Any, folder: Path) -> None:
+    loaded, _ = engine.load_checkpoint(str(folder.parent), tag=folder.name)
+    if loaded is None:
+        raise CheckpointError(f"DeepSpeed could not load {folder}; remove it to go on from an earlier one")
+
+
+class _Universal:
+    """The universal form of a checkpoint, made by the first rank, while the context is open."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made = folder.with_name(f".{folder.name}.universal")
+
+    def __enter__(self) -> Path:
+        if dist.get_rank() == 0:
+            shutil.rmtree(self._made, ignore_errors=True)
+            _make_universal(self._folder, self._made)
+        dist.barrier()
+        return self._made
+
+    def __exit__(self, *_: object) -> None:
+        dist.barrier()
+        if dist.get_rank() == 0:
+            shutil.rmtree(self._made, ignore_errors=True)
+
+
+def _make_universal(folder: Path, out: Path) -> None:
+    from deepspeed.checkpoint import ds_to_universal
+
+    torch.serialization.add_safe_globals(plain_records())
+    arguments = Namespace(
+        input_folder=str(folder),
+        output_folder=str(out),
+        num_extract_workers=1,
+        num_merge_workers=1,
+        keep_temp_folder=False,
+        strict=True,
+        inject_missing_state=True,
+    )
+    with redirect_stdout(io.StringIO()):
+        ds_to_universal.main(arguments)
+    (folder.parent / "latest_universal").unlink(missing_ok=True)
+
+
+def _put_over(
+    engine: Any, folder: Path, checkpoint: Checkpoint, model: ModelSettings, optimizer: OptimizerSettings
+) -> None:
+    """Between stage 0 and the others, parameter by parameter."""
+    if optimizer.name == "muon":
+        raise CheckpointError(
+            f"{folder} is of ZeRO stage {checkpoint.zero_stage}; with muon a training cannot go from stage 0 to "
+            "another or back: set 'parallel.zero_stage' to what it was"
+        )
+    if checkpoint.zero_stage == 0:
+        _make_states(engine.optimizer, load_data(folder / _MODEL_FILE, map_location="cpu")["optimizer"]["state"])
+        _put_all(engine, _plain_states(engine.module, folder, model, optimizer), _put_into_zero)
+        return
+    with _Universal(folder) as universal:
+        _put_all(engine, _universal_states(engine.module, universal), _put_into_plain)
+
+
+def _put_all(
+    engine: Any,
+    states: Iterator[tuple[nn.Parameter, dict[str, Tensor]]],
+    put: Callable[[Any, nn.Parameter, Mapping[str, Tensor]], None],
+) -> None:
+    with torch.no_grad():
+        for parameter, values in states:
+            put(engine, parameter, values)
+
+
+def _plain_states(
+    module: nn.Module, folder: Path, model: ModelSettings, optimizer: OptimizerSettings
+) -> Iterator[tuple[nn.Parameter, dict[str, Tensor]]]:
+    """Of stage 0: PyTorch numbers an optimizer's parameters in the order of its groups."""
+    content = load_data(folder / _MODEL_FILE, map_location="cpu")
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
+    ordered = [parameter for group in parameter_groups(module, model, optimizer) for parameter in group["params"]]
+    for number, parameter in enumerate(ordered):
+        yield parameter, {_WEIGHT: content["module"][names[id(parameter)]], **content["optimizer"]["state"][number]}
+
+
+def _universal_states(module: nn.Module, universal: Path) -> Iterator[tuple[nn.Parameter, dict[str, Tensor]]]:
+    for name, parameter in module.named_parameters():
+        values = {}
+        for path in sorted((universal / "zero" / name).glob("*.pt")):
+            value = load_data(path, map_location="cpu")
+            values[path.stem] = value["param"] if isinstance(value, dict) else value
+        yield parameter, values
+
+
+def _make_states(zero: Any, states: Mapping[int, Mapping[str, Tensor]]) -> None:
+    """States of the flat masters, which DeepSpeed makes in the first step otherwise; empty but for the steps done."""
+    of_stage_3 = hasattr(zero, "fp32_partitioned_groups_flat")
+    like = next(iter(states.values()), {})
+    for flat in zero.fp32_partitioned_groups_flat if of_stage_3 else zero.single_partition_of_fp32_groups:
+        zero.optimizer.state[flat] = {
+            key: value.to(flat.device) if key == _STEP else torch.zeros_like(flat) for key, value in like.items()
+        }
+    if not of_stage_3:
+        zero._lazy_init_hp_params_optimizer_state()
+
+
+def _put_into_zero(engine: Any, parameter: nn.Parameter, values: Mapping[str, Tensor]) -> None:
+    for key, value in values.items():
+        if key == _WEIGHT:
+            moved = value.float().to(engine.device)
+            safe_set_full_fp32_param(parameter, moved)
+            sharded = [parameter] if hasattr(parameter, "ds_id") else []
+            with deepspeed.zero.GatheredParameters(sharded, modifier_rank=0, enabled=bool(sharded)):
+                if not sharded or dist.get_rank() == 0:
+                    parameter.data.copy_(moved.view_as(parameter))
+        elif key != _STEP:
+            safe_set_full_optimizer_state(parameter, value.float().to(engine.device), key)
+
+
+def _put_into_plain(engine: Any, parameter: nn.Parameter, values: Mapping[str, Tensor]) -> None:
+    state = engine.optimizer.state[parameter]
+    for key, value in values.items():
+        if key == _WEIGHT:
+            parameter.data.copy_(value.view_as(parameter))
+        elif key == _STEP:
+            state[key] = torch.as_tensor(value, dtype=torch.float32).to(engine.device)
+        else:
+            state[key] = value.to(engine.device).view_as(parameter).clone()
