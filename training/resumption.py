@@ -1,8 +1,9 @@
 """Going on from a checkpoint: with the ranks and the stage that wrote it, or with others.
 
-DeepSpeed reads its own files where nothing has changed. Between ZeRO's stages 1 to 3, and between numbers of ranks, its
-universal form is in between: a folder for each parameter (Lian et al., arXiv:2406.18820). Stage 0 in float32 is plain
-PyTorch, of which that form knows nothing: there weights and states are put over one parameter at a time.
+DeepSpeed reads its own files where nothing has changed. Under stages 1 and 2 its universal form lies between numbers
+of ranks: a folder for each parameter (Lian et al., arXiv:2406.18820). Stage 0 does not know that form, which in float32
+is plain PyTorch; and stage 3 reads it wrong (0.19.2: all groups of parameters get the first one's weight decay, and
+share one count of steps). From and to them weights and states are put over one parameter at a time.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import io
 import shutil
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +27,15 @@ from training.averaging import WeightAverage
 from training.checkpoint import Checkpoint, CheckpointError
 from training.models import ModelSettings
 from training.optimizer_settings import OptimizerSettings
-from training.optimizers import parameter_groups
-from training.snapshot import DamagedFileError, load_data, plain_records
-
-_MODEL_FILE = "mp_rank_00_model_states.pt"
-_WEIGHT, _STEP = "fp32", "step"
+from training.parameter_states import (
+    STEP,
+    WEIGHT,
+    ParameterState,
+    partitioned_states,
+    plain_states,
+    universal_states,
+)
+from training.snapshot import DamagedFileError, plain_records
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Conversion:
 
     Attributes:
         through_universal: DeepSpeed's universal form, which the engine reads.
-        by_parameter: Everything is put over by us, since one of the two is stage 0.
+        by_parameter: Everything is put over by us.
     """
 
     through_universal: bool = False
@@ -48,10 +53,10 @@ class Conversion:
 
 def conversion(checkpoint: Checkpoint, *, ranks: int, zero_stage: int) -> Conversion:
     """What is needed to go on with that many ranks by that stage."""
-    if (checkpoint.zero_stage == 0) != (zero_stage == 0):
-        return Conversion(by_parameter=True)
-    changed = checkpoint.ranks != ranks or checkpoint.zero_stage != zero_stage
-    return Conversion(through_universal=changed and zero_stage > 0)
+    if checkpoint.zero_stage == zero_stage and (zero_stage == 0 or checkpoint.ranks == ranks):
+        return Conversion()
+    by_universal = {checkpoint.zero_stage, zero_stage} <= {1, 2}
+    return Conversion(through_universal=by_universal, by_parameter=not by_universal)
 
 
 def load_checkpoint(
@@ -145,81 +150,69 @@ def _make_universal(folder: Path, out: Path) -> None:
 def _put_over(
     engine: Any, folder: Path, checkpoint: Checkpoint, model: ModelSettings, optimizer: OptimizerSettings
 ) -> None:
-    """Between stage 0 and the others, parameter by parameter."""
+    """Parameter by parameter."""
     if optimizer.name == "muon":
         raise CheckpointError(
-            f"{folder} is of ZeRO stage {checkpoint.zero_stage}; with muon a training cannot go from stage 0 to "
-            "another or back: set 'parallel.zero_stage' to what it was"
+            f"{folder} is of ZeRO stage {checkpoint.zero_stage}; with muon a training goes on with other ranks or "
+            "stages only under 1 and 2: set 'parallel.zero_stage' to what it was"
         )
-    if checkpoint.zero_stage == 0:
-        _make_states(engine.optimizer, load_data(folder / _MODEL_FILE, map_location="cpu")["optimizer"]["state"])
-        _put_all(engine, _plain_states(engine.module, folder, model, optimizer), _put_into_zero)
-        return
-    with _Universal(folder) as universal:
-        _put_all(engine, _universal_states(engine.module, universal), _put_into_plain)
-
-
-def _put_all(
-    engine: Any,
-    states: Iterator[tuple[nn.Parameter, dict[str, Tensor]]],
-    put: Callable[[Any, nn.Parameter, Mapping[str, Tensor]], None],
-) -> None:
     with torch.no_grad():
-        for parameter, values in states:
-            put(engine, parameter, values)
+        if checkpoint.zero_stage == 0:
+            _put_all(engine, plain_states(folder, engine.module, model, optimizer))
+        elif checkpoint.zero_stage == 3:
+            _put_all(engine, partitioned_states(folder, engine.module, ranks=checkpoint.ranks))
+        else:
+            with _Universal(folder) as universal:
+                _put_all(engine, universal_states(universal, engine.module))
 
 
-def _plain_states(
-    module: nn.Module, folder: Path, model: ModelSettings, optimizer: OptimizerSettings
-) -> Iterator[tuple[nn.Parameter, dict[str, Tensor]]]:
-    """Of stage 0: PyTorch numbers an optimizer's parameters in the order of its groups."""
-    content = load_data(folder / _MODEL_FILE, map_location="cpu")
-    names = {id(parameter): name for name, parameter in module.named_parameters()}
-    ordered = [parameter for group in parameter_groups(module, model, optimizer) for parameter in group["params"]]
-    for number, parameter in enumerate(ordered):
-        yield parameter, {_WEIGHT: content["module"][names[id(parameter)]], **content["optimizer"]["state"][number]}
+def _put_all(engine: Any, states: Iterator[ParameterState]) -> None:
+    for number, (parameter, values) in enumerate(states):
+        if not hasattr(engine.optimizer, "optimizer"):
+            _put_into_plain(engine, parameter, values)
+            continue
+        if not number:
+            _make_states(engine.optimizer, values)
+        _put_into_zero(engine, parameter, values)
 
 
-def _universal_states(module: nn.Module, universal: Path) -> Iterator[tuple[nn.Parameter, dict[str, Tensor]]]:
-    for name, parameter in module.named_parameters():
-        values = {}
-        for path in sorted((universal / "zero" / name).glob("*.pt")):
-            value = load_data(path, map_location="cpu")
-            values[path.stem] = value["param"] if isinstance(value, dict) else value
-        yield parameter, values
-
-
-def _make_states(zero: Any, states: Mapping[int, Mapping[str, Tensor]]) -> None:
+def _make_states(zero: Any, like: Mapping[str, Tensor]) -> None:
     """States of the flat masters, which DeepSpeed makes in the first step otherwise; empty but for the steps done."""
     of_stage_3 = hasattr(zero, "fp32_partitioned_groups_flat")
-    like = next(iter(states.values()), {})
     for flat in zero.fp32_partitioned_groups_flat if of_stage_3 else zero.single_partition_of_fp32_groups:
         zero.optimizer.state[flat] = {
-            key: value.to(flat.device) if key == _STEP else torch.zeros_like(flat) for key, value in like.items()
+            key: _as_step(value, flat.device) if key == STEP else torch.zeros_like(flat)
+            for key, value in like.items()
+            if key != WEIGHT
         }
     if not of_stage_3:
         zero._lazy_init_hp_params_optimizer_state()
 
 
+def _as_step(value: Any, device: torch.device) -> Tensor:
+    """A count of steps, in a tensor of its own."""
+    return torch.as_tensor(value, dtype=torch.float32).to(device, copy=True)
+
+
 def _put_into_zero(engine: Any, parameter: nn.Parameter, values: Mapping[str, Tensor]) -> None:
     for key, value in values.items():
-        if key == _WEIGHT:
+        if key == WEIGHT:
             moved = value.float().to(engine.device)
             safe_set_full_fp32_param(parameter, moved)
             sharded = [parameter] if hasattr(parameter, "ds_id") else []
             with deepspeed.zero.GatheredParameters(sharded, modifier_rank=0, enabled=bool(sharded)):
                 if not sharded or dist.get_rank() == 0:
                     parameter.data.copy_(moved.view_as(parameter))
-        elif key != _STEP:
+        elif key != STEP:
             safe_set_full_optimizer_state(parameter, value.float().to(engine.device), key)
 
 
 def _put_into_plain(engine: Any, parameter: nn.Parameter, values: Mapping[str, Tensor]) -> None:
     state = engine.optimizer.state[parameter]
     for key, value in values.items():
-        if key == _WEIGHT:
+        if key == WEIGHT:
             parameter.data.copy_(value.view_as(parameter))
-        elif key == _STEP:
-            state[key] = torch.as_tensor(value, dtype=torch.float32).to(engine.device)
+        elif key == STEP:
+            state[key] = _as_step(value, engine.device)
         else:
             state[key] = value.to(engine.device).view_as(parameter).clone()
