@@ -28,10 +28,16 @@ def plain_states(
 ) -> Iterator[ParameterState]:
     """Of stage 0: PyTorch numbers an optimizer's parameters in the order of its groups."""
     content = load_data(folder / _PLAIN, map_location="cpu")
+    states, masters = content["optimizer"], None
+    if "fp32_groups" in states:
+        # In bfloat16 DeepSpeed keeps masters, in the same order.
+        masters = [master for group in states["fp32_groups"] for master in group]
+        states = states["optimizer_state_dict"]
     names = {id(parameter): name for name, parameter in module.named_parameters()}
     ordered = [parameter for group in parameter_groups(module, model, optimizer) for parameter in group["params"]]
     for number, parameter in enumerate(ordered):
-        yield parameter, {WEIGHT: content["module"][names[id(parameter)]], **content["optimizer"]["state"][number]}
+        weight = content["module"][names[id(parameter)]] if masters is None else masters[number]
+        yield parameter, {WEIGHT: weight, **states["state"][number]}
 
 
 def universal_states(folder: Path, module: nn.Module) -> Iterator[ParameterState]:

@@ -20,6 +20,7 @@ from typing import Any
 import deepspeed
 import deepspeed.comm as dist
 import torch
+from deepspeed.runtime.fp16.unfused_optimizer import FP16_UnfusedOptimizer
 from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
 from torch import Tensor, nn
 
@@ -167,13 +168,27 @@ def _put_over(
 
 
 def _put_all(engine: Any, states: Iterator[ParameterState]) -> None:
+    optimizer = engine.optimizer
     for number, (parameter, values) in enumerate(states):
-        if not hasattr(engine.optimizer, "optimizer"):
-            _put_into_plain(engine, parameter, values)
-            continue
-        if not number:
-            _make_states(engine.optimizer, values)
-        _put_into_zero(engine, parameter, values)
+        if isinstance(optimizer, torch.optim.Optimizer):
+            _put_into_plain(parameter, optimizer.state[parameter], values)
+        elif isinstance(optimizer, FP16_UnfusedOptimizer):
+            master = _master(optimizer, parameter)
+            _put_into_plain(master, optimizer.optimizer.state[master], values)
+            parameter.copy_(master)
+        else:
+            if not number:
+                _make_states(optimizer, values)
+            _put_into_zero(engine, parameter, values)
+
+
+def _master(optimizer: FP16_UnfusedOptimizer, parameter: nn.Parameter) -> nn.Parameter:
+    """In float32, of a parameter in bfloat16 under stage 0."""
+    pairs = zip(optimizer.fp16_groups, optimizer.fp32_groups, strict=True)
+    found: nn.Parameter = next(
+        full for low, high in pairs for half, full in zip(low, high, strict=True) if half is parameter
+    )
+    return found
 
 
 def _make_states(zero: Any, like: Mapping[str, Tensor]) -> None:
@@ -207,12 +222,11 @@ def _put_into_zero(engine: Any, parameter: nn.Parameter, values: Mapping[str, Te
             safe_set_full_optimizer_state(parameter, value.float().to(engine.device), key)
 
 
-def _put_into_plain(engine: Any, parameter: nn.Parameter, values: Mapping[str, Tensor]) -> None:
-    state = engine.optimizer.state[parameter]
+def _put_into_plain(parameter: nn.Parameter, state: dict[str, Tensor], values: Mapping[str, Tensor]) -> None:
     for key, value in values.items():
         if key == WEIGHT:
-            parameter.data.copy_(value.view_as(parameter))
+            parameter.copy_(value.view_as(parameter))
         elif key == STEP:
-            state[key] = _as_step(value, engine.device)
+            state[key] = _as_step(value, torch.device("cpu"))
         else:
-            state[key] = value.to(engine.device).view_as(parameter).clone()
+            state[key] = value.to(parameter.device, parameter.dtype, copy=True).view_as(parameter)

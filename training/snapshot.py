@@ -108,7 +108,13 @@ def write_files(contents: Mapping[Path, Any], folder: Path) -> list[FileEntry]:
     for path, value in contents.items():
         with path.open("wb") as file:
             hashed = _Hashed(file)
-            torch.save(value, cast(IO[bytes], hashed))
+            try:
+                torch.save(value, cast(IO[bytes], hashed))
+            except RuntimeError:
+                # What torch says of a full disk is that a position is unexpected.
+                if hashed.problem is not None:
+                    raise hashed.problem from None
+                raise
             file.flush()
             os.fsync(file.fileno())
         entries.append(FileEntry(path.relative_to(folder).as_posix(), hashed.size, hashed.digest()))
@@ -121,11 +127,16 @@ class _Hashed:
     def __init__(self, file: Any) -> None:
         self._file, self._hash = file, hashlib.sha256()
         self.size = 0
+        self.problem: OSError | None = None
 
     def write(self, data: bytes) -> int:
         self._hash.update(data)
         self.size += len(data)
-        return int(self._file.write(data))
+        try:
+            return int(self._file.write(data))
+        except OSError as error:
+            self.problem = error
+            raise
 
     def flush(self) -> None:
         self._file.flush()

@@ -23,6 +23,9 @@ from pathlib import Path
 if sys.path and Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+# Wherever MLflow is installed DeepSpeed's tuner, which is not used, would import it for a second and a half.
+sys.modules.setdefault("mlflow", None)  # type: ignore[arg-type]
+
 import deepspeed
 import torch
 from deepspeed.accelerator import get_accelerator

@@ -49,7 +49,7 @@ class Course:
     messages: list[str] = field(default_factory=list)
 
 
-def train_disturbed(run: TrainingRun, server: TrackingServer, *, fault: str, step: int, seed: int) -> Course:
+def train_disturbed(run: TrainingRun, server: TrackingServer, *, fault: str, step: int, seed: int, port: int) -> Course:
     """Train to the end in a run's folder, and do the fault when it is at a step.
 
     Args:
@@ -58,6 +58,7 @@ def train_disturbed(run: TrainingRun, server: TrackingServer, *, fault: str, ste
         fault: One of ``FAULTS``; empty for none.
         step: After which it is done, and a random part of a second.
         seed: For what is random in it.
+        port: At which the ranks meet.
     """
     course = Course(fault, step)
     chooser = random.Random(seed)
@@ -70,7 +71,7 @@ def train_disturbed(run: TrainingRun, server: TrackingServer, *, fault: str, ste
             raise RuntimeError(f"{fault}: not finished after {MOST_STARTS} starts; see {run.log}")
         with (run.folder / "supervisor.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.survival.supervised", str(run.folder)],
+                [sys.executable, "-m", "benchmarks.survival.supervised", str(run.folder), str(port)],
                 stdout=log,
                 stderr=log,
                 env=server.environment(),

@@ -1,6 +1,6 @@
 """One supervised training with MLflow, as a process that can be killed.
 
-python -m benchmarks.survival.supervised RUN
+python -m benchmarks.survival.supervised RUN PORT
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def tracked(run: TrainingRun) -> TrackedTraining:
 def main() -> int:
     """Train to the end; 0 if it is finished, 75 if it was stopped by a signal to the ranks."""
     run = TrainingRun(Path(sys.argv[1]))
-    launch = LaunchSettings(processes=2, grace_seconds=20, restarts=3)
+    launch = LaunchSettings(processes=2, port=int(sys.argv[2]), grace_seconds=20, restarts=3)
     sent = time.monotonic()
     connection: list[TrackedTraining] = []
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import os
 import socket
@@ -65,8 +66,9 @@ def launch(tmp_path: Path) -> Launch:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        command = [sys.executable, "-m", "deepspeed.launcher.runner", "--num_gpus", str(ranks)]
-        command += ["--master_addr", "127.0.0.1", "--master_port", str(port), str(program)]
+        world = base64.urlsafe_b64encode(json.dumps({"localhost": list(range(ranks))}).encode()).decode()
+        command = [sys.executable, "-u", "-m", "deepspeed.launcher.launch", f"--world_info={world}"]
+        command += ["--master_addr=127.0.0.1", f"--master_port={port}", str(program)]
         environment = {
             **os.environ,
             "PYTHONPATH": str(blocked),

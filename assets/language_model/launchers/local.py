@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import shutil
 import socket
@@ -34,43 +36,62 @@ def launch_local(
     """
     stop_run(config, grace_seconds=settings.grace_seconds)
     remove_abandoned_shared_memory()
-    _check(config, settings, environment)
+    variables = dict(environment)
+    if variables.get("CUDA_VISIBLE_DEVICES") == "":
+        # GPUs are hidden, and the launcher would show them again.
+        variables["DS_ACCELERATOR"] = "cpu"
+    command = local_command(config, settings, visible=variables.get("CUDA_VISIBLE_DEVICES"))
+    _check(config, settings, variables)
     try:
-        with process_group(
-            local_command(config, settings), environment=environment, log=log, grace_seconds=settings.grace_seconds
-        ) as process:
+        with process_group(command, environment=variables, log=log, grace_seconds=settings.grace_seconds) as process:
             yield LaunchedProcess(process)
     finally:
         remove_abandoned_shared_memory()
 
 
-def local_command(config: Path, settings: LaunchSettings) -> list[str]:
-    """The command line of the real DeepSpeed launcher for a trainer configuration file.
+def local_command(config: Path, settings: LaunchSettings, *, visible: str | None = None) -> list[str]:
+    """The command line of DeepSpeed's launcher of one machine for a trainer configuration file.
+
+    Args:
+        config: The file.
+        settings: How many ranks, and their port.
+        visible: GPUs to use, as in ``CUDA_VISIBLE_DEVICES``; the first ones of them.
 
     Raises:
-        SettingsError: If the port asked for is in use.
+        SettingsError: If the port asked for is in use, or there are fewer GPUs than ranks.
     """
     return [
         sys.executable,
+        "-u",
+        # Not `deepspeed.launcher.runner`, which does no more here than start this one, and overlooks the variable.
         "-m",
-        "deepspeed.launcher.runner",
-        "--num_gpus",
-        str(settings.processes),
-        "--master_addr",
-        "127.0.0.1",
-        "--master_port",
-        str(_port(settings.port)),
+        "deepspeed.launcher.launch",
+        f"--world_info={_world(settings.processes, visible)}",
+        "--master_addr=127.0.0.1",
+        f"--master_port={free_port(settings.port)}",
         str(TRAINER),
         "--config",
         str(config),
     ]
 
 
+def _world(processes: int, visible: str | None) -> str:
+    """Which devices ranks use, as DeepSpeed's launcher wants it: JSON in base64."""
+    devices: list[int | str] = list(range(processes))
+    if visible:
+        named = [name.strip() for name in visible.split(",")]
+        if len(named) < processes:
+            raise SettingsError(
+                f"'processes' = {processes}, and CUDA_VISIBLE_DEVICES names {len(named)}: {visible}; name as many"
+            )
+        devices = [int(name) if name.isdigit() else name for name in named[:processes]]
+    return base64.urlsafe_b64encode(json.dumps({"localhost": devices}).encode()).decode()
+
+
 def _check(config: Path, settings: LaunchSettings, environment: Mapping[str, str]) -> None:
     """Look at this machine without starting anything."""
     run = load_run_settings(config)
-    hidden = environment.get("DS_ACCELERATOR") == "cpu" or environment.get("CUDA_VISIBLE_DEVICES") == ""
-    gpus = not hidden and shutil.which("nvidia-smi") is not None
+    gpus = environment.get("DS_ACCELERATOR") != "cpu" and shutil.which("nvidia-smi") is not None
     facts = node_facts(run, ranks=settings.processes, gpus=gpus)
     if facts.problems:
         raise SettingsError(f"this machine is not fit for the training: {'; '.join(facts.problems)}")
@@ -86,7 +107,12 @@ def rank_environment(settings: LaunchSettings) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": threads}
 
 
-def _port(asked: int) -> int:
+def free_port(asked: int = 0) -> int:
+    """A port of this machine that nobody listens at: the one asked for, or any.
+
+    Raises:
+        SettingsError: If it is in use.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
