@@ -1,0 +1,47 @@
+"""The share of useful time in the long run without spikes, and the interval that makes it largest."""
+
+from __future__ import annotations
+
+import math
+
+from benchmarks.goodput.inputs import Inputs
+
+
+def useful_share(inputs: Inputs, *, interval: float, failures_per_second: float) -> float:
+    """Share of the time that goes into steps which stay.
+
+    After each failure everything begins anew, so it is the useful time between two failures over all time between them
+    (renewal-reward). With ``whole`` = ``wait`` and nothing to notice it is the complete model of Daly 2006 (Future
+    Generation Computer Systems 22, equation 20): interval / (M exp(R / M) (exp((interval + wait) / M) - 1)).
+
+    Args:
+        inputs: Spikes are not counted.
+        interval: Seconds of computation between two checkpoints.
+        failures_per_second: Of all GPUs together; 1 / M.
+    """
+    cycle = max(interval + inputs.wait, inputs.whole)
+    rate = failures_per_second
+    if not rate:
+        return interval / cycle
+    kept = interval * math.exp(-rate * (interval + inputs.whole)) / -math.expm1(-rate * cycle)
+    notice = (1 - inputs.hang_share) * inputs.notice + inputs.hang_share * inputs.hang_notice
+    # A start that fails itself is noticed, and done again.
+    down = (notice - math.expm1(-rate * inputs.restart) / rate) * math.exp(rate * inputs.restart)
+    return kept / (1 / rate + down)
+
+
+def best_interval(inputs: Inputs, *, failures_per_second: float) -> float:
+    """Seconds of computation between two checkpoints that waste the least: sqrt(2 wait M) in the first order.
+
+    Young 1974 (Communications of the ACM 17) with Daly 2006's higher order (equation 37). Only what the training waits
+    for counts: how long a checkpoint is written costs the same at every interval, as long as it is whole before the
+    next one.
+    """
+    least = max(inputs.whole - inputs.wait, 0.0)
+    if not failures_per_second:
+        return math.inf
+    between, wait = 1 / failures_per_second, inputs.wait
+    if wait >= 2 * between:
+        return max(between, least)
+    ratio = wait / (2 * between)
+    return max(math.sqrt(2 * wait * between) * (1 + math.sqrt(ratio) / 3 + ratio / 9) - wait, least)
