@@ -35,7 +35,7 @@ class Snapshot:
 
     def __init__(self, held: Mapping[Path, Any], buffers: dict[tuple[str, int], Tensor]) -> None:
         self._held, self._buffers = held, buffers
-        self._stream = torch.cuda.Stream() if torch.cuda.is_available() else None
+        self._stream = torch.cuda.Stream() if torch.cuda.is_available() else None  # type: ignore[no-untyped-call]
         if self._stream is not None:
             self._stream.wait_stream(torch.cuda.current_stream())
 

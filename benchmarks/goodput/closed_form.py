@@ -12,7 +12,7 @@ def useful_share(inputs: Inputs, *, interval: float, failures_per_second: float)
 
     After each failure everything begins anew, so it is the useful time between two failures over all time between them
     (renewal-reward). With ``whole`` = ``wait`` and nothing to notice it is the complete model of Daly 2006 (Future
-    Generation Computer Systems 22, equation 20): interval / (M exp(R / M) (exp((interval + wait) / M) - 1)).
+    Generation Computer Systems 22): interval / (M exp(R / M) (exp((interval + wait) / M) - 1)).
 
     Args:
         inputs: Spikes are not counted.
@@ -33,9 +33,8 @@ def useful_share(inputs: Inputs, *, interval: float, failures_per_second: float)
 def best_interval(inputs: Inputs, *, failures_per_second: float) -> float:
     """Seconds of computation between two checkpoints that waste the least: sqrt(2 wait M) in the first order.
 
-    Young 1974 (Communications of the ACM 17) with Daly 2006's higher order (equation 37). Only what the training waits
-    for counts: how long a checkpoint is written costs the same at every interval, as long as it is whole before the
-    next one.
+    Young 1974 (Communications of the ACM 17) with the higher order of Daly 2006. Only what the training waits for
+    counts: how long a checkpoint is written costs the same at every interval, as long as it is whole before the next.
     """
     least = max(inputs.whole - inputs.wait, 0.0)
     if not failures_per_second:

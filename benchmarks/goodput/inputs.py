@@ -18,8 +18,8 @@ RATES = {
     "three times that": 3 * 6.50 / (1000 * 24 * 8),
 }
 """Failures a GPU-hour. Llama 3's training: 419 unexpected interruptions (of 466) in 54 days on 16,384 GPUs
-(arXiv:2407.21783, section 3.3.4). Meta's research clusters: 6.50 and 2.34 failures a thousand node-days, nodes of 8 GPUs
-(Kokolis et al., arXiv:2410.21680). The last one is no report but a bad month."""
+(arXiv:2407.21783, section 3.3.4). Meta's research clusters: 6.50 and 2.34 failures a thousand node-days, with nodes of
+8 GPUs (Kokolis et al., arXiv:2410.21680). The last one is no report but a bad month."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class Inputs:
 
 MEASURED = Inputs(notice=2.4, hang_notice=300.0, restart=13.6, wait=0.008, whole=1.2, rollback=13.6)
 """2026-11-25, two cores without a GPU: ``notice`` and ``restart`` of the demo's model on two ranks by
-``benchmarks.survival``, ``wait`` and ``whole`` of ten times its size by ``benchmarks.checkpoint_cost``. A rollback, which
-starts no process, is counted as a restart. Not measured: the watchdog's default for steps of ten seconds (30 times the
-median), and the shares of hangs and spikes."""
+``benchmarks.survival``, ``wait`` and ``whole`` of ten times its size by ``benchmarks.checkpoint_cost``. A rollback,
+which starts no process, is counted as a restart. Not measured: ``hang_notice`` is the watchdog's default for steps of
+ten seconds (30 times the median); the shares of hangs and spikes are assumed."""
 
 CLUSTER = replace(MEASURED, notice=30.0, restart=600.0, wait=1.0, whole=120.0, rollback=120.0)
 """Assumed for a model of tens of billions of parameters on a thousand GPUs: a new node, the rendezvous and the loading
