@@ -11,15 +11,15 @@ def useful_share(inputs: Inputs, *, interval: float, failures_per_second: float)
     """Share of the time that goes into steps which stay.
 
     After each failure everything begins anew, so it is the useful time between two failures over all time between them
-    (renewal-reward). With ``whole`` = ``wait`` and nothing to notice it is the complete model of Daly 2006 (Future
-    Generation Computer Systems 22): interval / (M exp(R / M) (exp((interval + wait) / M) - 1)).
+    (renewal-reward). With ``whole`` = ``cost`` and nothing to notice it is the complete model of Daly 2006 (Future
+    Generation Computer Systems 22): interval / (M exp(R / M) (exp((interval + cost) / M) - 1)).
 
     Args:
         inputs: Spikes are not counted.
         interval: Seconds of computation between two checkpoints.
         failures_per_second: Of all GPUs together; 1 / M.
     """
-    cycle = max(interval + inputs.wait, inputs.whole)
+    cycle = max(interval + inputs.cost, inputs.whole)
     rate = failures_per_second
     if not rate:
         return interval / cycle
@@ -31,16 +31,16 @@ def useful_share(inputs: Inputs, *, interval: float, failures_per_second: float)
 
 
 def best_interval(inputs: Inputs, *, failures_per_second: float) -> float:
-    """Seconds of computation between two checkpoints that waste the least: sqrt(2 wait M) in the first order.
+    """Seconds of computation between two checkpoints that waste the least: sqrt(2 cost M) in the first order.
 
-    Young 1974 (Communications of the ACM 17) with the higher order of Daly 2006. Only what the training waits for
-    counts: how long a checkpoint is written costs the same at every interval, as long as it is whole before the next.
+    Young 1974 (Communications of the ACM 17) with the higher order of Daly 2006. Only what a checkpoint
+    takes from the training counts: until it is whole costs the same at every interval, unless the next one waits for it.
     """
-    least = max(inputs.whole - inputs.wait, 0.0)
+    least = max(inputs.whole - inputs.cost, 0.0)
     if not failures_per_second:
         return math.inf
-    between, wait = 1 / failures_per_second, inputs.wait
-    if wait >= 2 * between:
+    between, cost = 1 / failures_per_second, inputs.cost
+    if cost >= 2 * between:
         return max(between, least)
-    ratio = wait / (2 * between)
-    return max(math.sqrt(2 * wait * between) * (1 + math.sqrt(ratio) / 3 + ratio / 9) - wait, least)
+    ratio = cost / (2 * between)
+    return max(math.sqrt(2 * cost * between) * (1 + math.sqrt(ratio) / 3 + ratio / 9) - cost, least)

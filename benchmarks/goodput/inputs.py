@@ -32,6 +32,7 @@ class Inputs:
         restart: From there until the next new step begins: processes, rendezvous, loading, warming up.
         wait: That a checkpoint stops the training.
         whole: From its taking until it is whole; the next one is taken when it is.
+        drag: Share of the computing that is lost while a checkpoint is written beside it.
         rollback: From a spike until the training goes on before it; no process ends for it.
         hang_share: Of the failures that are hangs.
         spikes_per_day: Of the computation that is new.
@@ -42,20 +43,26 @@ class Inputs:
     restart: float
     wait: float
     whole: float
+    drag: float
     rollback: float
     hang_share: float = 0.1
     spikes_per_day: float = 0.1
 
+    @property
+    def cost(self) -> float:
+        """Seconds of computation that a checkpoint takes away."""
+        return self.wait + self.drag * self.whole
 
-MEASURED = Inputs(notice=2.4, hang_notice=300.0, restart=13.6, wait=0.008, whole=1.2, rollback=13.6)
+
+MEASURED = Inputs(notice=2.4, hang_notice=300.0, restart=13.6, wait=0.008, whole=1.2, drag=0.3, rollback=13.6)
 """2026-11-25, two cores without a GPU: ``notice`` and ``restart`` of the demo's model on two ranks by
-``benchmarks.survival``, ``wait`` and ``whole`` of ten times its size by ``benchmarks.checkpoint_cost``. A rollback,
-which starts no process, is counted as a restart. Not measured: ``hang_notice`` is the watchdog's default for steps of
-ten seconds (30 times the median); the shares of hangs and spikes are assumed."""
+``benchmarks.survival``; ``wait``, ``whole`` and ``drag`` of ten times its size by ``benchmarks.checkpoint_cost``. A
+rollback, which starts no process, is counted as a restart. Not measured: ``hang_notice`` is the watchdog's default for
+steps of ten seconds (30 times the median); the shares of hangs and spikes are assumed."""
 
-CLUSTER = replace(MEASURED, notice=30.0, restart=600.0, wait=1.0, whole=120.0, rollback=120.0)
+CLUSTER = replace(MEASURED, notice=30.0, restart=600.0, wait=1.0, whole=120.0, drag=0.01, rollback=120.0)
 """Assumed for a model of tens of billions of parameters on a thousand GPUs: a new node, the rendezvous and the loading
-take ten minutes, a copy to host memory a second, storage two minutes."""
+take ten minutes, a copy to host memory a second, storage two minutes, and processors beside GPUs have time to write."""
 
 
 def from_survival(path: Path, defaults: Inputs) -> Inputs:

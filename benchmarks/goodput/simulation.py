@@ -23,7 +23,7 @@ class Shares:
     Attributes:
         useful: Steps that stay.
         recomputed: Steps that were computed in vain.
-        waiting: For checkpoints.
+        waiting: For checkpoints, slower steps beside their writing counted in.
         noticing: From a failure until somebody knows.
         restarting: Restarts and rollbacks.
     """
@@ -59,7 +59,7 @@ class _Course:
         self, inputs: Inputs, interval: float, rate: float, seconds: float, generator: np.random.Generator
     ) -> None:
         self._inputs, self._interval, self._rate, self._generator = inputs, interval, rate, generator
-        self._cycle = max(interval + inputs.wait, inputs.whole)
+        self._cycle = max(interval + inputs.cost, inputs.whole)
         self._left = self._seconds = seconds
         self._spent = dict.fromkeys(("recomputed", "waiting", "noticing", "restarting"), 0.0)
 
@@ -110,7 +110,7 @@ class _Course:
         if seconds <= self._interval:
             return seconds
         cycles, rest = divmod(seconds - self._interval, self._cycle)
-        return (cycles + 1) * self._interval + min(max(rest - self._inputs.wait, 0.0), self._interval)
+        return (cycles + 1) * self._interval + min(max(rest - self._inputs.cost, 0.0), self._interval)
 
     def _taken(self, computed: float) -> int:
         """Checkpoints taken in so much computation since the start."""
@@ -121,7 +121,7 @@ class _Course:
         taken = self._taken(computed)
         if not taken:
             return computed
-        return self._interval + (taken - 1) * self._cycle + self._inputs.wait + computed - taken * self._interval
+        return self._interval + (taken - 1) * self._cycle + self._inputs.cost + computed - taken * self._interval
 
     def _whole_at(self, number: int) -> float:
         """Time since the start when a checkpoint, counted from 1, is whole."""

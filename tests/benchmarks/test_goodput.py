@@ -18,7 +18,9 @@ from benchmarks.goodput.inputs import CLUSTER, HANG, MEASURED, RATES, Inputs, fr
 from benchmarks.goodput.simulation import DAY, simulate
 
 # Checkpoints as Daly had them: the training waits until they are whole, and a failure is known at once.
-DALY = Inputs(notice=0, hang_notice=0, restart=90, wait=60, whole=60, rollback=0, hang_share=0, spikes_per_day=0)
+DALY = Inputs(
+    notice=0, hang_notice=0, restart=90, wait=60, whole=60, drag=0, rollback=0, hang_share=0, spikes_per_day=0
+)
 HOURLY = 1 / 3600
 
 
@@ -32,7 +34,7 @@ def test_the_closed_form_is_dalys_complete_model() -> None:
     "inputs",
     [
         DALY,
-        replace(DALY, wait=2, whole=240),
+        replace(DALY, wait=2, whole=240, drag=0.1),
         replace(DALY, notice=20, hang_notice=300, hang_share=0.3, wait=0.0),
     ],
     ids=["waits until whole", "written beside", "hangs"],
@@ -49,7 +51,11 @@ def test_the_simulation_agrees_with_the_closed_form(inputs: Inputs, interval: fl
 
 
 def test_without_failures_only_checkpoints_cost() -> None:
-    for inputs, interval, share in ((DALY, 540.0, 0.9), (replace(DALY, wait=0, whole=100), 50.0, 0.5)):
+    for inputs, interval, share in (
+        (DALY, 540.0, 0.9),
+        (replace(DALY, wait=0, whole=100), 50.0, 0.5),
+        (replace(DALY, drag=0.5), 360.0, 0.8),
+    ):
         (found,) = simulate(inputs, interval=interval, failures_per_second=0.0, seconds=1e6, trainings=1, seed=0)
         assert found.useful == pytest.approx(share, abs=1e-3)
         assert found.waiting == pytest.approx(1 - share, abs=1e-3)
@@ -75,19 +81,19 @@ def test_the_best_interval_is_the_best() -> None:
             assert others[int(np.argmax(shares))] == pytest.approx(best, rel=0.02)
     assert best_interval(replace(DALY, wait=1.0), failures_per_second=1e-6) == pytest.approx(math.sqrt(2e6), rel=1e-3)
     # Never shorter than writing takes.
-    assert best_interval(replace(CLUSTER, whole=5000.0), failures_per_second=HOURLY) == 4999.0
+    assert best_interval(replace(CLUSTER, whole=5000.0), failures_per_second=HOURLY) == 4949.0
     assert best_interval(CLUSTER, failures_per_second=0.0) == math.inf
 
 
 @given(
-    times=st.tuples(*[st.floats(0, 5000)] * 6),
-    shares=st.tuples(st.floats(0, 1), st.floats(0, 100)),
+    times=st.tuples(*[st.floats(0, 5000)] * 5),
+    shares=st.tuples(st.floats(0, 1), st.floats(0, 5000), st.floats(0, 1), st.floats(0, 100)),
     interval=st.floats(1, 20_000),
     failures=st.sampled_from([0.0, 1e-5, 1e-3]),
     seed=st.integers(0, 100),
 )
 def test_all_of_the_time_is_accounted_for(
-    times: tuple[float, ...], shares: tuple[float, float], interval: float, failures: float, seed: int
+    times: tuple[float, ...], shares: tuple[float, ...], interval: float, failures: float, seed: int
 ) -> None:
     (found,) = simulate(
         Inputs(*times, *shares),
