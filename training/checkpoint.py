@@ -22,10 +22,11 @@ from typing import Any
 import deepspeed.comm as dist
 from safetensors import SafetensorError
 from safetensors.torch import save_file
+from torch import Tensor
 
 from training.artifact import FileEntry, file_sha256, write_atomically
 from training.averaging import WeightAverage
-from training.snapshot import SnapshotEngine, write_files
+from training.snapshot import Snapshot, SnapshotEngine, write_files
 
 RECORD = "checkpoint.json"
 FOLDER = "checkpoints"
@@ -91,38 +92,50 @@ class CheckpointWriter:
         self._publishing: threading.Thread | None = None
         self._problem = ""
         self._abandoned = threading.Event()
+        self._copied = threading.Event()
+        self._copied.set()
         self.step = 0
         """Of the one under way; 0 is none."""
         self.waited_seconds = self.written_seconds = 0.0
-        """Of the last one: how long the training stood still, and how long it took until it was whole."""
+        """Of the last one: how long the training stood still, and how long it took from then until it was whole."""
         if self._rank == 0:
             for left in self._folder.glob(".step-*"):
                 shutil.rmtree(left, ignore_errors=True)
         dist.barrier()
 
     def save(
-        self, engine: Any, checkpoint: Checkpoint, *, best: int | None = None, average: WeightAverage | None = None
+        self,
+        engine: Any,
+        checkpoint: Checkpoint,
+        *,
+        best: int | None = None,
+        average: WeightAverage | None = None,
+        since: float | None = None,
     ) -> None:
-        """Take the states of all ranks now, and write them in the background.
+        """Copy the states of all ranks and write them, both in the background; the one before is settled.
+
+        Nothing may change the states until ``hold`` was called.
 
         Args:
             engine: DeepSpeed's, with a ``SnapshotEngine``.
             checkpoint: Its record, without files.
             best: Step of a checkpoint that stays.
             average: Of the weights, which is saved too.
+            since: ``time.perf_counter()`` when the training began to stand still for it; by default now.
         """
         begin = time.perf_counter()
         self.step = checkpoint.step
-        snapshot: SnapshotEngine = engine.checkpoint_engine
+        states: SnapshotEngine = engine.checkpoint_engine
         partial = self._folder / f".{tag_of(checkpoint.step)}"
         engine.save_checkpoint(str(self._folder), tag=partial.name, save_latest=False)
-        contents = snapshot.take()
-        parts = None if average is None else average.taken()
+        snapshot = states.take()
         self._problem = ""
         self._abandoned.clear()
+        self._copied.clear()
 
         def write() -> None:
             try:
+                contents, parts = self._copy(snapshot, average)
                 entries = write_files(contents, partial)
                 if average is not None and parts is not None:
                     save_file(parts, average.path(partial))
@@ -145,7 +158,14 @@ class CheckpointWriter:
         if self._rank == 0:
             self._publishing = threading.Thread(target=publish, name="checkpoint record", daemon=True)
             self._publishing.start()
-        self.waited_seconds = time.perf_counter() - begin
+        self.waited_seconds = time.perf_counter() - (begin if since is None else since)
+
+    def hold(self) -> None:
+        """Wait until the states are copied; to be called before anything changes them."""
+        if not self._copied.is_set():
+            begin = time.perf_counter()
+            self._copied.wait()
+            self.waited_seconds += time.perf_counter() - begin
 
     def settle(self) -> str:
         """Wait until the one under way is whole, by all ranks together; returns what was in its way, or nothing."""
@@ -160,6 +180,16 @@ class CheckpointWriter:
             self._publishing.join()
             self._publishing = None
         return problem or self._first_problem()
+
+    def _copy(
+        self, snapshot: Snapshot, average: WeightAverage | None
+    ) -> tuple[dict[Path, Any], dict[str, Tensor] | None]:
+        """The contents of files, and of this rank's part of the average."""
+        try:
+            with snapshot.copying():
+                return snapshot.copy(), None if average is None else average.taken()
+        finally:
+            self._copied.set()
 
     def _first_problem(self) -> str:
         """The same on every rank."""

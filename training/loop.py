@@ -300,6 +300,8 @@ class Training:
             self.engine.backward(objective)
             if statistics is not None and number == self.accumulation:
                 statistics.gradients()
+            if number == self.accumulation:
+                self.writer.hold()
             self.engine.step()
             total += nats
         if self.average is not None:
@@ -459,6 +461,7 @@ class Training:
 
     def save(self, recorder: Recorder) -> None:
         """Take a checkpoint, which is written while the training goes on, when the one before is whole."""
+        since = time.perf_counter()
         self.settle(recorder)
         checkpoint = Checkpoint(
             step=self.step,
@@ -469,7 +472,7 @@ class Training:
             state=self._state(),
         )
         best = self.best.step if self.settings.keep_best else None
-        self.writer.save(self.engine, checkpoint, best=best, average=self.average)
+        self.writer.save(self.engine, checkpoint, best=best, average=self.average, since=since)
 
     def settle(self, recorder: Recorder) -> None:
         """Wait until the checkpoint that is being written is whole; one that cannot be is said, and left out."""

@@ -1,16 +1,20 @@
-"""DeepSpeed's checkpoint files, taken from memory in a moment and written while the training goes on.
+"""DeepSpeed's checkpoint files, copied from memory and written while the training goes on.
 
-DeepSpeed hands its states to a checkpoint engine, file by file. This one copies them into host memory, page-locked
-beside a GPU and used again at the next checkpoint, and leaves the writing to a thread. Reading never runs code: the
-files are pickles, of which only tensors, containers and DeepSpeed's own plain records are let in.
+DeepSpeed hands its states to a checkpoint engine, file by file. This one only remembers them. Until the next optimizer
+step nothing changes them, so a thread copies them while the next batch goes forward and backward (as DataStates-LLM
+does, Maurya et al., HPDC 2024), into host memory that is page-locked beside a GPU and used again at the next
+checkpoint, and then writes them. Reading never runs code: the files are pickles, of which only tensors, containers and
+DeepSpeed's own plain records are let in.
 """
 
 from __future__ import annotations
 
 import copy
 import hashlib
+import itertools
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import IO, Any, cast
@@ -26,13 +30,52 @@ class DamagedFileError(ValueError):
     """A file of a checkpoint holds something that no checkpoint of ours does."""
 
 
+class Snapshot:
+    """What belongs into files, as it is until an optimizer step changes it."""
+
+    def __init__(self, held: Mapping[Path, Any], buffers: dict[tuple[str, int], Tensor]) -> None:
+        self._held, self._buffers = held, buffers
+        self._stream = torch.cuda.Stream() if torch.cuda.is_available() else None  # type: ignore[no-untyped-call]
+        if self._stream is not None:
+            self._stream.wait_stream(torch.cuda.current_stream())
+
+    @contextmanager
+    def copying(self) -> Iterator[None]:
+        """In a thread: copy from a GPU beside what it computes; all is copied at the end."""
+        with nullcontext() if self._stream is None else torch.cuda.stream(self._stream):
+            yield
+        if self._stream is not None:
+            self._stream.synchronize()
+
+    def copy(self) -> dict[Path, Any]:
+        """The contents of files; valid until those of the next snapshot are copied."""
+        return {path: self._copied(value, path.name, itertools.count()) for path, value in self._held.items()}
+
+    def _copied(self, value: Any, file: str, count: Iterator[int]) -> Any:
+        if isinstance(value, Tensor):
+            return self._copied_tensor(value, (file, next(count)))
+        if isinstance(value, dict):
+            return {key: self._copied(inner, file, count) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            inner = [self._copied(item, file, count) for item in value]
+            return inner if isinstance(value, list) else tuple(inner)
+        return value
+
+    def _copied_tensor(self, value: Tensor, key: tuple[str, int]) -> Tensor:
+        buffer = self._buffers.get(key)
+        if buffer is None or buffer.shape != value.shape or buffer.dtype != value.dtype:
+            buffer = torch.empty(value.shape, dtype=value.dtype, device="cpu", pin_memory=value.is_cuda)
+            self._buffers[key] = buffer
+        return buffer.copy_(value, non_blocking=True)
+
+
 class SnapshotEngine(CheckpointEngine):  # type: ignore[misc]
-    """Copies now, writes later."""
+    """Remembers now; who takes the snapshot copies and writes."""
 
     def __init__(self) -> None:
         super().__init__(None)
         self.name = "SnapshotEngine"
-        self._taken: dict[Path, Any] = {}
+        self._held: dict[Path, Any] = {}
         self._buffers: dict[tuple[str, int], Tensor] = {}
 
     def create(self, info: Any) -> None:
@@ -47,16 +90,13 @@ class SnapshotEngine(CheckpointEngine):  # type: ignore[misc]
         return False
 
     def save(self, state_dict: Any, path: str) -> None:
-        """Copy what belongs into a file."""
-        count = iter(range(1 << 60))
-        self._taken[Path(path)] = self._copied(state_dict, Path(path).name, count)
+        """Remember what belongs into a file."""
+        self._held[Path(path)] = _held(state_dict)
 
-    def take(self) -> dict[Path, Any]:
-        """The contents of files that were saved since; valid until the next one is saved."""
-        taken, self._taken = self._taken, {}
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        return taken
+    def take(self) -> Snapshot:
+        """The files that were saved since."""
+        held, self._held = self._held, {}
+        return Snapshot(held, self._buffers)
 
     def load(self, path: str, map_location: Any = None) -> Any:
         """Read a file as data.
@@ -66,23 +106,17 @@ class SnapshotEngine(CheckpointEngine):  # type: ignore[misc]
         """
         return load_data(Path(path), map_location=map_location)
 
-    def _copied(self, value: Any, file: str, count: Iterator[int]) -> Any:
-        if isinstance(value, Tensor):
-            return self._copied_tensor(value, (file, next(count)))
-        if isinstance(value, dict):
-            return {key: self._copied(inner, file, count) for key, inner in value.items()}
-        if isinstance(value, list | tuple):
-            inner = [self._copied(item, file, count) for item in value]
-            return inner if isinstance(value, list) else tuple(inner)
-        return copy.deepcopy(value)
 
-    def _copied_tensor(self, value: Tensor, key: tuple[str, int]) -> Tensor:
-        buffer = self._buffers.get(key)
-        if buffer is None or buffer.shape != value.shape or buffer.dtype != value.dtype:
-            buffer = torch.empty(value.shape, dtype=value.dtype, device="cpu", pin_memory=value.is_cuda)
-            self._buffers[key] = buffer
-        buffer.copy_(value.detach(), non_blocking=True)
-        return buffer
+def _held(value: Any) -> Any:
+    """The same tensors, whatever becomes of what they were in; anything else is small and copied at once."""
+    if isinstance(value, Tensor):
+        return value.detach()
+    if isinstance(value, dict):
+        return {key: _held(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        inner = [_held(item) for item in value]
+        return inner if isinstance(value, list) else tuple(inner)
+    return copy.deepcopy(value)
 
 
 def load_data(path: Path, *, map_location: Any = None) -> Any:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from training.averaging import WeightAverage, averaged_weights
@@ -34,7 +35,8 @@ def test_it_is_the_weighted_mean_of_all_steps() -> None:
 def test_parts_are_cut_anew_for_other_ranks(tmp_path: Path, before: int, after: int) -> None:
     model = module()
     for rank in range(before):
-        WeightAverage(model, decay=0.5, rank=rank, ranks=before).save(tmp_path)
+        average = WeightAverage(model, decay=0.5, rank=rank, ranks=before)
+        save_file(average.taken(), average.path(tmp_path))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
