@@ -28,7 +28,9 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 REFUSED, STOPPED = 2, 75
 _HUNG = -signal.SIGKILL
 # Python's own last line of an uncaught error, or the trainer's; pdsh begins it with a node's name, torch with a rank's.
-_ERROR = re.compile(r"^(?:\S+: )?(?:error: |(?=[\w.]*(?:Error|Exception|Interrupt): ))(\S.*)", re.MULTILINE)
+_ERROR = re.compile(
+    r"^(?:\S+: )?(?:error: )?((?<=error: ).*|[\w.]*(?:Error|Exception|Interrupt)(?::.*)?)$", re.MULTILINE
+)
 _LOOKED_AT, _SHOWN = 1 << 18, 300
 
 
@@ -146,11 +148,18 @@ def _watch(run: TrainingRun, launched: Launched, tick: Callable[[], bool | None]
         if beat is not None and beat.time > started and time.time() > beat.deadline:
             silent = time.time() - beat.time
             usual = f", where a step takes {beat.median:.2f} s" if beat.median else ""
-            return _Ended(_HUNG, f"gave no sign of life for {silent:.0f} s after step {beat.step}{usual}")
-    stacks = _stacks(run, started)
+            known = _in_brackets(_first_error(run.log, begin), _stacks(run, started))
+            return _Ended(_HUNG, f"gave no sign of life for {silent:.0f} s after step {beat.step}{usual}{known}")
+    stacks, error = _stacks(run, started), _first_error(run.log, begin)
     if stacks:
-        return _Ended(code, f"hung: {stacks}")
-    return _Ended(code, launched.reason or _in_words(code, _first_error(run.log, begin)))
+        return _Ended(code, f"hung: {stacks}{_in_brackets(error)}")
+    return _Ended(code, launched.reason or _in_words(code, error))
+
+
+def _in_brackets(*known: str) -> str:
+    """What is known beyond a sentence."""
+    words = "; ".join(filter(None, known))
+    return f" ({words})" if words else ""
 
 
 def _stacks(run: TrainingRun, started: float) -> str:
@@ -169,7 +178,7 @@ def _in_words(code: int, error: str) -> str:
     for number in (-code, code - 128, 256 - code):
         if 0 < number < signal.SIGRTMIN:
             return f"was killed by {signal.Signals(number).name}"
-    return f"ended with exit code {code}{f' ({error})' if error else ''}"
+    return f"ended with exit code {code}{_in_brackets(error)}"
 
 
 def _first_error(log: Path, begin: int) -> str:
@@ -177,7 +186,7 @@ def _first_error(log: Path, begin: int) -> str:
     with log.open("rb") as file:
         file.seek(max(begin, log.stat().st_size - _LOOKED_AT))
         found = _ERROR.search(file.read().decode("utf-8", "replace"))
-    return found[1][:_SHOWN] if found else ""
+    return found[1][:_SHOWN].rstrip(": ") if found else ""
 
 
 def _refusal(run: TrainingRun) -> str:
