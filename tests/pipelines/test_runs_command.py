@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -224,6 +225,27 @@ def test_checkpoints_of_every_stage_are_exported(
     out = tmp_path / "out"
     output_of("export", run.folder / "checkpoints" / "step-0000000024", out)
     assert (out / "model.safetensors").read_bytes() == (run.folder / "model" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_training_is_rolled_back_and_a_step_left_out_by_hand(configure: Configure) -> None:
+    """As docs/operations.md says it."""
+    run = configure("ab12")
+    said, _ = resumed(run).communicate(timeout=240)
+    assert run.finished, said
+    before = losses(run.folder)
+    (run.folder / "report.json").unlink()
+    shutil.rmtree(run.folder / "model")
+    for step in (18, 24):
+        shutil.rmtree(run.folder / "checkpoints" / f"step-{step:010d}")
+    spike = {"step": 15, "what": "loss", "value": 9.5, "median": 2.1, "limit": 3.4}
+    (run.folder / "skipped.json").write_text(json.dumps([spike]))
+    said, _ = resumed(run).communicate(timeout=240)
+    assert "resumed from the checkpoint of step 12" in said
+    after = losses(run.folder)
+    assert sorted(after) == [step for step in range(1, 25) if step != 15]
+    assert [after[step] == before[step] for step in (12, 13, 14, 16, 24)] == [True, True, True, False, False]
+    assert run.report()["skipped_steps"] == [15]
 
 
 @pytest.mark.slow
