@@ -31,7 +31,7 @@ _HUNG = -signal.SIGKILL
 _ERROR = re.compile(
     r"^(?:\S+: )?(?:error: )?((?<=error: ).*|[\w.]*(?:Error|Exception|Interrupt)(?::.*)?)$", re.MULTILINE
 )
-_LOOKED_AT, _SHOWN = 1 << 18, 300
+_LOOKED_AT, _SHOWN = 1 << 18, 200
 
 
 class TrainerError(RuntimeError):
