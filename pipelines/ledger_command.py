@@ -15,6 +15,7 @@ from training.settings import SettingsError
 
 if TYPE_CHECKING:
     from assets.clean_text.policy import Policy
+    from training.suspects import Suspect
 
 _DUMP = typer.Option(help="A dump; may be given again. By default every one that has clean text.")
 _JSON = typer.Option(help="Print everything as one JSON object.")
@@ -33,7 +34,10 @@ def ledger(
         str | None, typer.Option(help="All about one document: its id, or the beginning of it.")
     ] = None,
 ) -> None:
-    """Show what cleaning kept and dropped, by which rule, with examples; or all about one document."""
+    """Show what cleaning kept and dropped, by which rule, with examples; or all about one document.
+
+    Documents that trainings suspect, since a step with them was left out, stand there too.
+    """
     from assets.clean_text.ledger_report import document_account, ledger_report
     from pipelines.ledger_tables import print_account, print_report
     from pipelines.stored_dumps import stored_dumps
@@ -41,13 +45,15 @@ def ledger(
     console = Console(highlight=False)
     if document is not None:
         # In all dumps: the copy that is kept instead may lie in another than the document.
-        account = document_account(stored_dumps(()), document)
+        account = document_account(stored_dumps(()), document, suspects=_suspects())
         if json:
             _print_json(asdict(account))
         else:
             print_account(account, console)
         return
-    report = ledger_report(stored_dumps(dump or ()), language=language, rule=rule, examples=examples, seed=seed)
+    report = ledger_report(
+        stored_dumps(dump or ()), language=language, rule=rule, examples=examples, seed=seed, suspects=_suspects()
+    )
     if html is not None:
         from assets.clean_text.ledger_report.page import ledger_page
 
@@ -113,6 +119,15 @@ def parse_changes(texts: Sequence[str]) -> dict[str, float | None]:
         except ValueError:
             raise SettingsError(f"--rules {text}: write e.g. too_short=50, too_short.zh=20 or too_short=off") from None
     return changes
+
+
+def _suspects() -> dict[str, list[Suspect]]:
+    """What the trainings of this home suspect, by training."""
+    from assets.home import training_runs_folder
+    from training.suspects import SUSPECTS, read_suspects
+
+    paths = sorted(training_runs_folder().glob(f"*/{SUSPECTS}"))
+    return {path.parent.name: read_suspects(path.parent) for path in paths}
 
 
 def _changed(policy: Policy, changes: dict[str, float | None]) -> Policy:

@@ -47,6 +47,7 @@ def print_report(report: LedgerReport, console: Console) -> None:
         console.print(edits)
     _print_examples("Dropped", report.dropped, console)
     _print_examples("Nearly dropped", report.near, console)
+    _print_examples("Suspected, left out of a training", report.suspects, console)
     for note in report.notes:
         console.print(f"note: {note}", markup=False)
 
@@ -99,6 +100,7 @@ def print_account(account: DocumentAccount, console: Console) -> None:
         for name, value in account.signals.items():
             signals.add_row(name, _number(value), ", ".join(limits.get(name, [])))
         console.print(signals)
+    _print_examples("Suspected, left out of a training", account.suspects, console)
     if account.excerpt:
         console.print("[bold]Text as read[/bold]")
         console.print(Padding(escape(account.excerpt), (0, 0, 0, 2), expand=False))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json as json_format
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from training.settings import SettingsError
@@ -26,18 +28,21 @@ _SHOWN = 120
 def runs() -> None:
     """Show the trainings of this home: how far they are, and the last thing that happened."""
     from training.events import read_events
+    from training.watchdog import read_heartbeat
 
-    table = Table("run", "state", "step", "checkpoint", "restarts", "last event")
+    table = Table("run", "state", "step", "checkpoint", "restarts", "sign of life", "last event")
     for run in _runs():
         events, records = read_events(run.folder), run.records()
         state = "finished" if run.finished else "not finished"
+        beat = read_heartbeat(run.folder)
         table.add_row(
             run.folder.name[:12],
             state,
             str(records[-1]["step"]) if records else "-",
             str(run.newest_step() or "-"),
             str(sum(event.kind == "restart" for event in events)),
-            events[-1].message[:_SHOWN] if events else "",
+            f"{_duration(time.time() - beat.time)} ago" if beat else "-",
+            escape(events[-1].message[:_SHOWN]) if events else "",
         )
     Console(highlight=False).print(table)
 
@@ -46,10 +51,14 @@ def resume(
     run: Annotated[str, _RUN],
     processes: Annotated[int | None, typer.Option(min=1, help="Another number of ranks than before.")] = None,
 ) -> None:
-    """Go on with a training from its newest checkpoint, without Dagster; the next job takes up what it has made."""
+    """Go on with a training from its newest checkpoint, without Dagster; the next job takes up what it has made.
+
+    Ends with 75 where it was told to stop (SIGTERM, SIGINT) and has written a checkpoint.
+    """
     from assets.language_model.launchers.local import rank_environment
     from assets.language_model.supervision import train_supervised
     from training.events import read_events
+    from training.stop_signal import StopSignal
 
     found = _find(run)
     launch = found.launch()
@@ -59,13 +68,15 @@ def resume(
         raise SettingsError(f"{found.folder} is finished; its model is in {found.folder / 'model'}")
     told = len(read_events(found.folder))
     console = Console(highlight=False, soft_wrap=True)
+    stop = StopSignal()
 
-    def tick() -> None:
+    def tick() -> bool:
         nonlocal told
         events = read_events(found.folder)
         for event in events[told:]:
             console.print(event.message, markup=False)
         told = len(events)
+        return stop.received
 
     if not train_supervised(found, launch, environment=rank_environment(launch), tick=tick):
         raise typer.Exit(75)
@@ -108,7 +119,7 @@ def suspects(
                     f"{suspect.doc_id}: {suspect.text[:_SHOWN]!r}",
                     markup=False,
                 )
-    if not any(found.values()):
+    if not any(read_skipped(each.folder) for each in chosen):
         console.print("no training has left out a step")
 
 
@@ -126,6 +137,15 @@ def _find(name: str) -> TrainingRun:
     if Path(name).is_dir():
         return TrainingRun(Path(name).absolute())
     found = [run for run in _runs() if run.folder.name.startswith(name)]
-    if len(found) != 1:
-        raise SettingsError(f"{len(found)} trainings are called '{name}'; `corpusline runs` shows them")
+    if not found:
+        raise SettingsError(f"no training is called '{name}'; `corpusline runs` shows them")
+    if len(found) > 1:
+        raise SettingsError(f"{len(found)} trainings begin with '{name}'; write more of the name")
     return found[0]
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"

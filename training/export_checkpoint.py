@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+from safetensors import SafetensorError
 from torch import Tensor
 
 from training.averaging import read_average
-from training.checkpoint import Checkpoint, CheckpointError, open_checkpoint, step_of
+from training.checkpoint import FOLDER, Checkpoint, CheckpointError, open_checkpoint, step_of
 from training.export import export_model
 from training.models import build_model
 from training.preflight import open_data
@@ -23,24 +26,31 @@ from training.run_settings import RunSettings
 from training.samples import finished_run
 from training.settings import SettingsError
 from training.shards import ShardError
-from training.snapshot import load_data, plain_records
+from training.snapshot import DamagedFileError, load_data, plain_records
 
 
 def checkpoint_weights(folder: Path, checkpoint: Checkpoint, settings: RunSettings) -> dict[str, Tensor]:
     """The weights of a checkpoint, float32 on the CPU: their average where the run exports that.
 
     Raises:
-        CheckpointError: If they are not all there.
+        CheckpointError: If they are not all there, or a file holds more than data.
     """
     with torch.device("meta"):
         shapes = {name: value.shape for name, value in build_model(settings.training.model).named_parameters()}
-    if settings.training.averaging:
-        return read_average(folder, shapes)
-    if checkpoint.zero_stage:
-        with torch.serialization.safe_globals(plain_records()):
+    try:
+        if settings.training.averaging:
+            return read_average(folder, shapes)
+        if checkpoint.zero_stage:
+            torch.serialization.add_safe_globals(plain_records())
             weights = get_fp32_state_dict_from_zero_checkpoint(str(folder.parent), tag=folder.name)
-    else:
-        weights = load_data(folder / "mp_rank_00_model_states.pt")["module"]
+        else:
+            weights = load_data(folder / "mp_rank_00_model_states.pt")["module"]
+    except DamagedFileError as error:
+        raise CheckpointError(str(error)) from error
+    except UnpicklingError as error:
+        raise CheckpointError(
+            f"{folder} holds more than data and is not opened ({str(error).splitlines()[0]})"
+        ) from error
     missing = sorted(shapes.keys() - weights.keys())
     if missing:
         raise CheckpointError(f"{folder} lacks the weights {', '.join(missing[:3])}")
@@ -50,25 +60,43 @@ def checkpoint_weights(folder: Path, checkpoint: Checkpoint, settings: RunSettin
 def export_checkpoint(folder: Path, out: Path) -> None:
     """Write the model of a checkpoint into a folder that transformers opens.
 
+    Args:
+        folder: Of the checkpoint, in its run's folder.
+        out: A new or empty folder.
+
     Raises:
-        CheckpointError, SettingsError, ShardError: If the checkpoint, the run or its vocabulary is not there.
+        CheckpointError, SettingsError, ShardError: If the checkpoint, the run or its vocabulary is not there, or
+            ``out`` has something in it or cannot be written.
     """
-    run = folder.absolute().parents[1]
+    folder = folder.absolute()
     try:
         step = step_of(folder)
     except ValueError:
-        raise CheckpointError(f"{folder} is no checkpoint; name a folder such as checkpoints/step-0000000250") from None
+        step = -1
+    if step < 0 or folder.parent.name != FOLDER:
+        raise CheckpointError(f"{folder} is no checkpoint; name a folder such as RUN/checkpoints/step-0000000250")
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise SettingsError(f"{out} is there already; name a new folder")
+    run = folder.parents[1]
     folder, checkpoint = open_checkpoint(run, step)
     settings = finished_run(run)
     training, sources = open_data(settings)
     weights = checkpoint_weights(folder, checkpoint, settings.model_copy(update={"training": training}))
-    export_model(
-        weights,
-        training.model,
-        vocabulary=Path(settings.vocabulary),
-        end_of_document=sources[0].end_of_document,
-        folder=out,
-    )
+    partial = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        export_model(
+            weights,
+            training.model,
+            vocabulary=Path(settings.vocabulary),
+            end_of_document=sources[0].end_of_document,
+            folder=partial,
+        )
+        partial.replace(out)
+    # safetensors has errors of its own for a full disk.
+    except (OSError, SafetensorError) as error:
+        raise SettingsError(f"{out} cannot be written: {error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def main() -> int:
@@ -79,7 +107,7 @@ def main() -> int:
     options = parser.parse_args()
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     try:
-        export_checkpoint(options.checkpoint.absolute(), options.out)
+        export_checkpoint(options.checkpoint, options.out.absolute())
     except (CheckpointError, SettingsError, ShardError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

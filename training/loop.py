@@ -46,7 +46,8 @@ from training.scoring import Score, score_documents
 from training.shards import Shards
 from training.spikes import Spike, SpikeDetector, add_skipped, read_skipped
 from training.stop_signal import StopSignal
-from training.suspects import append_suspects, suspects_of_step
+from training.suspects import append_suspects
+from training.suspicion import suspects_of_step
 from training.watchdog import Watchdog
 
 MODEL = "model"

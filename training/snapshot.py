@@ -113,7 +113,8 @@ def _held(value: Any) -> Any:
         return value.detach()
     if isinstance(value, dict):
         return {key: _held(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
+    # A shape is a tuple with methods, which DeepSpeed calls when it reads it.
+    if isinstance(value, list | tuple) and not isinstance(value, torch.Size):
         inner = [_held(item) for item in value]
         return inner if isinstance(value, list) else tuple(inner)
     return copy.deepcopy(value)

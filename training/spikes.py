@@ -23,6 +23,8 @@ from training.settings import Settings
 SKIPPED = "skipped.json"
 _OF_NORMAL = 1.4826
 """Standard deviations of a normal distribution in one median absolute deviation."""
+_HIGHEST = 1e308
+"""In the file for what is no finite number: JSON has no infinity that others read."""
 
 
 class SpikeSettings(Settings):
@@ -124,13 +126,13 @@ def read_skipped(run: Path) -> list[Spike]:
     path = run / SKIPPED
     if not path.is_file():
         return []
-    return [Spike(**fields) for fields in json.loads(path.read_text(encoding="utf-8"))]
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    return [Spike(**one | {"value": math.inf if one["value"] >= _HIGHEST else one["value"]}) for one in fields]
 
 
 def add_skipped(run: Path, spike: Spike) -> list[Spike]:
     """Leave one more step out; returns all of them."""
     skipped = sorted({one.step: one for one in [*read_skipped(run), spike]}.values(), key=lambda one: one.step)
-    # JSON has no infinity that others read.
-    fields = [asdict(one) | {"value": min(one.value, 1e308)} for one in skipped]
+    fields = [asdict(one) | {"value": min(one.value, _HIGHEST)} for one in skipped]
     write_atomically(run / SKIPPED, json.dumps(fields, indent=1))
     return skipped

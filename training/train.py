@@ -4,8 +4,8 @@ Needs token shards, their vocabulary and a configuration (``training.run_setting
 MLflow. Writes to the output folder: ``metrics.jsonl``, ``tensorboard/``, ``checkpoints/``, and at the end ``model/``
 (opens in transformers) and ``report.json``, last. Started again it goes on from its newest checkpoint.
 
-Exit codes: 0 done; 2 the settings or the data are wrong; 75 stopped by SIGTERM or SIGINT after a checkpoint; 76 the
-weights of ranks differ. After any other it is worth a new start.
+Exit codes: 0 done; 1 object storage does not answer; 2 the settings or the data are wrong; 75 stopped by SIGTERM or
+SIGINT after a checkpoint; 76 the weights of ranks differ. After any but 0, 2 and 75 it is worth a new start by itself.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ from training.records import Recorder
 from training.run_settings import load_run_settings
 from training.samples import RUN, recorded
 from training.settings import SettingsError
-from training.shards import ShardError
+from training.shards import ShardError, StorageError
 from training.spikes import Spike
 from training.stop_signal import StopSignal
 from training.watchdog import Watchdog
 
-WRONG_INPUT, STOPPED, CORRUPTED = 2, 75, 76
+AWAY, WRONG_INPUT, STOPPED, CORRUPTED = 1, 2, 75, 76
 LOCK = ".lock"
 
 log = logging.getLogger("training")
@@ -132,6 +132,9 @@ def main() -> int:
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
     try:
         code = run_training(arguments.config, deepspeed_file=arguments.deepspeed)
+    except StorageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return AWAY
     except (SettingsError, ShardError, SampleOrderError, CheckpointError, ExportError, DivergedError) as error:
         print(f"error: {error}", file=sys.stderr)
         return WRONG_INPUT

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from assets.language_model.launchers import launch
 from assets.language_model.launchers.launched import Launched
@@ -26,6 +27,11 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 # Exit codes of training/train.py: what it names itself, and a stop that was asked for.
 REFUSED, STOPPED = 2, 75
 _HUNG = -signal.SIGKILL
+# Python's own last line of an uncaught error, or the trainer's; pdsh begins it with a node's name, torch with a rank's.
+_ERROR = re.compile(
+    r"^(?:\S+: )?(?:error: )?((?<=error: ).*|[\w.]*(?:Error|Exception|Interrupt)(?::.*)?)$", re.MULTILINE
+)
+_LOOKED_AT, _SHOWN = 1 << 18, 200
 
 
 class TrainerError(RuntimeError):
@@ -83,8 +89,9 @@ def _train(
 ) -> bool:
     restarts, reached = 0, run.newest_step()
     while not run.finished:
+        begin = run.log.stat().st_size if run.log.is_file() else 0
         with launch(run.configuration, settings, environment=environment, log=run.log) as launched:
-            ended = _watch(run, launched, tick)
+            ended = _watch(run, launched, tick, begin)
         tick()
         if run.finished:
             break
@@ -128,8 +135,8 @@ class _Ended:
     reason: str
 
 
-def _watch(run: TrainingRun, launched: Launched, tick: Callable[[], bool | None]) -> _Ended | None:
-    """Wait for the end; None if ``tick`` asks for it."""
+def _watch(run: TrainingRun, launched: Launched, tick: Callable[[], bool | None], begin: int) -> _Ended | None:
+    """Wait for the end; None if ``tick`` asks for it. The log of this start begins at byte ``begin``."""
     started = time.time()
     while (code := launched.poll()) is None:
         time.sleep(POLL_SECONDS)
@@ -141,11 +148,18 @@ def _watch(run: TrainingRun, launched: Launched, tick: Callable[[], bool | None]
         if beat is not None and beat.time > started and time.time() > beat.deadline:
             silent = time.time() - beat.time
             usual = f", where a step takes {beat.median:.2f} s" if beat.median else ""
-            return _Ended(_HUNG, f"gave no sign of life for {silent:.0f} s after step {beat.step}{usual}")
-    stacks = _stacks(run, started)
+            known = _in_brackets(_first_error(run.log, begin), _stacks(run, started))
+            return _Ended(_HUNG, f"gave no sign of life for {silent:.0f} s after step {beat.step}{usual}{known}")
+    stacks, error = _stacks(run, started), _first_error(run.log, begin)
     if stacks:
-        return _Ended(code, f"hung: {stacks}")
-    return _Ended(code, launched.reason or _in_words(code))
+        return _Ended(code, f"hung: {stacks}{_in_brackets(error)}")
+    return _Ended(code, launched.reason or _in_words(code, error))
+
+
+def _in_brackets(*known: str) -> str:
+    """What is known beyond a sentence."""
+    words = "; ".join(filter(None, known))
+    return f" ({words})" if words else ""
 
 
 def _stacks(run: TrainingRun, started: float) -> str:
@@ -159,12 +173,20 @@ def _stacks(run: TrainingRun, started: float) -> str:
     return "; ".join(told)
 
 
-def _in_words(code: int) -> str:
-    """An exit code, where launchers hand on a signal in one of three ways: -9, 137 or 247."""
+def _in_words(code: int, error: str) -> str:
+    """An exit code, where launchers hand on a signal in one of three ways: -9, 137 or 247; and what a rank has said."""
     for number in (-code, code - 128, 256 - code):
         if 0 < number < signal.SIGRTMIN:
             return f"was killed by {signal.Signals(number).name}"
-    return f"ended with exit code {code}"
+    return f"ended with exit code {code}{_in_brackets(error)}"
+
+
+def _first_error(log: Path, begin: int) -> str:
+    """What the first rank that failed said last, as far as it is an error's message; the others break off after it."""
+    with log.open("rb") as file:
+        file.seek(max(begin, log.stat().st_size - _LOOKED_AT))
+        found = _ERROR.search(file.read().decode("utf-8", "replace"))
+    return found[1][:_SHOWN].rstrip(": ") if found else ""
 
 
 def _refusal(run: TrainingRun) -> str:

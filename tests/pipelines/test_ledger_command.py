@@ -18,12 +18,13 @@ from assets.clean_text.filtering import filter_documents
 from assets.clean_text.ledger import finish_documents
 from assets.clean_text.named_files import named_files
 from assets.clean_text.settings import DuplicateSettings, FilterSettings
-from assets.home import outputs_folder
+from assets.home import outputs_folder, training_runs_folder
 from assets.raw_text.documents import DOCUMENTS, DocumentWriter, document_hash, document_id
 from pipelines.instance_home import dagster_instance
 from pipelines.ledger_command import ledger, parse_changes, what_if
 from training.artifact import Artifact, build_artifact
 from training.settings import SettingsError
+from training.suspects import Suspect, append_suspects
 
 app = typer.Typer()
 app.command()(ledger)
@@ -151,6 +152,30 @@ def test_ledger_of_a_document(cleaned: Path) -> None:
     assert "dropped by too_short, 9 (limit 16)" in run("ledger", "--document", short["doc_id"])
     with pytest.raises(CleanTextError, match="no document 'zz' in the ledgers of tales, reviews"):
         run("ledger", "--document", "zz")
+
+
+def test_suspects_of_trainings_stand_in_the_ledger(cleaned: Path) -> None:
+    assert "Suspected" not in run("ledger")
+    ids = [document_id(document_hash("reviews"), f"{number}{text}".encode()) for number, text in enumerate(REVIEWS)]
+    training = training_runs_folder() / "5188d277aa9d41c0"
+    training.mkdir(parents=True)
+    strange = Suspect(120, "reviews", ids[0], 40, 9.81, "龘靐[齉]")
+    append_suspects(training, [strange, Suspect(120, "reviews", ids[1], 2, 2.2, "很好")])
+    append_suspects(training, [Suspect(300, "elsewhere", "0" * 32, 9, 8.0, "of a dump that is gone")])
+    shown = run("ledger", "--examples", "1")
+    assert "Suspected, left out of a training: step 120 of training 5188d277aa9d" in shown
+    assert f"{ids[0]}  reviews, zh, 0.txt:0-57  nats_a_token 9.81" in shown
+    assert "龘靐[齉]" in shown
+    assert ids[1] not in shown and "step 300" not in shown
+    report = json.loads(run("ledger", "--json"))
+    assert [(example["doc_id"], example["value"]) for example in report["suspects"]] == [(ids[0], 9.81), (ids[1], 2.2)]
+    page = cleaned / "page.html"
+    run("ledger", "--html", page)
+    assert "龘靐[齉]" in page.read_text("utf-8")
+    account = run("ledger", "--document", ids[0])
+    assert "step 120 of training 5188d277aa9d" in account and "龘靐[齉]" in account
+    for less in (["--dump", "tales"], ["--language", "en"], ["--rule", "too_short"], ["--document", ids[2]]):
+        assert "Suspected" not in run("ledger", *less)
 
 
 def test_what_if_of_a_changed_threshold(cleaned: Path) -> None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,7 @@ import pytest
 from tests.training.test_shards import END, write
 from training.run_settings import RunSettings
 from training.settings import SettingsError
-from training.shards import RemoteFolder, ShardError, open_shards
+from training.shards import RemoteFolder, ShardError, StorageError, open_shards
 
 DOCUMENTS = [("train", list(range(10 * n + 1, 10 * n + 10))) for n in range(20)] + [("validation", [5, 6])]
 
@@ -65,13 +68,72 @@ def test_damage_there_is_noticed(uri: str, tmp_path: Path) -> None:
         there.train.tokens(45, 3)
     assert not list((tmp_path / "cache").glob("*/*partial*"))
     (bucket / "train-00005.bin").unlink()
-    with pytest.raises(ShardError, match=r"zh/train-00005\.bin is missing"):
+    with pytest.raises(ShardError, match=r"zh/train-00005\.bin is missing") as missing:
         there.train.tokens(55, 3)
+    assert not isinstance(missing.value, StorageError), "which is worth another try"
     with pytest.raises(ShardError, match=r"zh/train-00005\.bin is missing"):
         open_shards(RemoteFolder(uri, tmp_path / "other", limit_bytes=1 << 20))
     (bucket / "shards.json").unlink()
     with pytest.raises(ShardError, match=r"zh/shards\.json is missing"):
         open_shards(RemoteFolder(uri, tmp_path / "cache", limit_bytes=1 << 20))
+
+
+class Storage(ThreadingHTTPServer):
+    """As much of S3 as is needed to read a file: of a folder, after so many requests that it refuses."""
+
+    def __init__(self, folder: Path, refused: int) -> None:
+        super().__init__(("127.0.0.1", 0), Objects)
+        self.folder, self.left, self.refused = folder, refused, 0
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def uri(self) -> str:
+        place = f"endpoint_override=127.0.0.1:{self.server_port}"
+        return f"s3://key:secret@bucket/zh?{place}&scheme=http&region=here"
+
+
+class Objects(BaseHTTPRequestHandler):
+    server: Storage
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        if self.server.left:
+            self.server.left -= 1
+            self.server.refused += 1
+            self.send_error(403)
+            return
+        content = (self.server.folder / Path(self.path).name).read_bytes()
+        asked = re.match(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        part = content[int(asked[1]) : int(asked[2]) + 1] if asked else content
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Length", str(len(part)))
+        if asked:
+            self.send_header("Content-Range", f"bytes {asked[1]}-{asked[2]}/{len(content)}")
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(part)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def test_a_storage_that_is_away_is_asked_again(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.shards.remote.PAUSES_SECONDS", (0.1, 0.1))
+    name, bucket = "train-00004.bin", tmp_path / "bucket" / "zh"
+    with Storage(bucket, refused=2) as storage:
+        folder = RemoteFolder(storage.uri, tmp_path / "cache", limit_bytes=1 << 20)
+        assert folder.fetch(name).read_bytes() == (bucket / name).read_bytes()
+        assert storage.refused == 2
+        storage.left = 1000
+        assert folder.fetch(name).read_bytes() == (bucket / name).read_bytes(), "it is here"
+        with pytest.raises(StorageError, match=r"train-00005\.bin cannot be fetched: .*ACCESS_DENIED"):
+            folder.fetch("train-00005.bin")
+        assert storage.refused == 5
+        with pytest.raises(StorageError, match=r"cannot be listed: .*ACCESS_DENIED"):
+            folder.sizes()
+        storage.shutdown()
 
 
 def test_a_shard_larger_than_the_cache(uri: str, tmp_path: Path) -> None:

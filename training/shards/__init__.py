@@ -20,6 +20,7 @@ from training.shards.format import (
     ShardError,
     ShardFile,
     SplitName,
+    StorageError,
     token_dtype,
 )
 from training.shards.remote import RemoteFolder, is_remote
@@ -41,6 +42,7 @@ __all__ = [
     "Span",
     "Split",
     "SplitName",
+    "StorageError",
     "is_remote",
     "open_shards",
     "token_dtype",

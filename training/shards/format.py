@@ -30,6 +30,10 @@ class ShardError(RuntimeError):
     """A shard folder is missing, damaged or does not fit; the message names the file and the remedy."""
 
 
+class StorageError(ShardError):
+    """Object storage does not answer, which may pass."""
+
+
 def token_dtype(vocabulary_size: int) -> np.dtype[Any]:
     """The little-endian type that holds ids below ``vocabulary_size``: uint16 up to 65,536 entries, then uint32."""
     return np.dtype("<u2" if vocabulary_size <= 1 << 16 else "<u4")

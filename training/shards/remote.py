@@ -2,24 +2,34 @@
 
 Files are fetched whole when a token of them is first asked for, checked against their hash, and the ones that were not
 used for longest are removed when the room is needed. Made for an order that stays in few files for a while
-(``training.permutation.ChunkedPermutation``); processes of one machine may share the folder.
+(``training.permutation.ChunkedPermutation``); processes of one machine may share the folder. A storage that does not
+answer is asked again for half a minute.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import secrets
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 from pyarrow.fs import FileSelector, FileSystem, FileType
 
-from training.shards.format import ShardError
+from training.shards.format import ShardError, StorageError
 from training.shards.maps import mapped
 
 _BLOCK_BYTES = 8 << 20
 _PARTIAL = ".partial-"
+PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0)
+"""Before a storage that does not answer is asked again."""
+
+log = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
 
 
 def is_remote(folder: str) -> bool:
@@ -60,12 +70,10 @@ class RemoteFolder:
         """Bytes of every file by name.
 
         Raises:
-            ShardError: If the storage does not answer.
+            StorageError: If the storage does not answer.
         """
-        try:
-            found = self._system.get_file_info(FileSelector(self._root, allow_not_found=True))
-        except OSError as error:
-            raise ShardError(f"{self.uri} cannot be listed: {error}") from None
+        selector = FileSelector(self._root, allow_not_found=True)
+        found = _patiently(lambda: self._system.get_file_info(selector), f"{self.uri} cannot be listed")
         return {info.base_name: info.size or 0 for info in found if info.type == FileType.File}
 
     def fetch(self, name: str, *, sha256: str | None = None) -> Path:
@@ -76,31 +84,30 @@ class RemoteFolder:
             sha256: What its bytes hash to.
 
         Raises:
-            ShardError: If it is missing or damaged, the storage does not answer, or it is larger than the limit.
+            ShardError: If it is missing or damaged, or larger than the limit.
+            StorageError: If the storage does not answer.
         """
         path = self.local / name
         if path.is_file():
             os.utime(path)
             return path
         where = f"{self.uri}/{name}"
-        try:
-            info = self._system.get_file_info(f"{self._root}/{name}")
-            if info.type != FileType.File:
-                raise ShardError(f"{where} is missing; copy the folder there again")
-            self._make_room(info.size or 0, where)
-            partial = self.local / f"{_PARTIAL}{name}-{os.getpid()}-{secrets.token_hex(4)}"
-            try:
-                digest = self._download(f"{self._root}/{name}", partial)
-                if sha256 is not None and digest != sha256:
-                    raise ShardError(
-                        f"{where} is damaged: its bytes do not match its hash; copy the folder there again"
-                    )
-                partial.rename(path)
-            finally:
-                partial.unlink(missing_ok=True)
-        except OSError as error:
-            raise ShardError(f"{where} cannot be fetched: {error}") from None
+        _patiently(lambda: self._fetch(name, path, sha256, where), f"{where} cannot be fetched")
         return path
+
+    def _fetch(self, name: str, path: Path, sha256: str | None, where: str) -> None:
+        info = self._system.get_file_info(f"{self._root}/{name}")
+        if info.type != FileType.File:
+            raise ShardError(f"{where} is missing; copy the folder there again")
+        self._make_room(info.size or 0, where)
+        partial = self.local / f"{_PARTIAL}{name}-{os.getpid()}-{secrets.token_hex(4)}"
+        try:
+            digest = self._download(f"{self._root}/{name}", partial)
+            if sha256 is not None and digest != sha256:
+                raise ShardError(f"{where} is damaged: its bytes do not match its hash; copy the folder there again")
+            partial.rename(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def _download(self, source: str, target: Path) -> str:
         state = hashlib.sha256()
@@ -133,3 +140,21 @@ class RemoteFolder:
             # A mapped file keeps its room on the disk.
             mapped.cache_clear()
             used -= length
+
+
+def _patiently(question: Callable[[], Answer], problem: str) -> Answer:
+    """An answer of the storage, which may be away for a while.
+
+    Raises:
+        StorageError: If it is still away after all pauses.
+    """
+    for pause in PAUSES_SECONDS:
+        try:
+            return question()
+        except OSError as error:
+            log.warning("%s, asked again in %.0f s: %s", problem, pause, error)
+            time.sleep(pause)
+    try:
+        return question()
+    except OSError as error:
+        raise StorageError(f"{problem}: {error}") from None

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import duckdb
 
 from assets.clean_text.errors import CleanTextError
+from assets.clean_text.ledger_report.examples import Example
 from assets.clean_text.ledger_report.stored import SIGNALS_FILE, StoredDump, open_ledgers, quoted, rows_of
+from assets.clean_text.ledger_report.suspects import suspect_examples
 from assets.clean_text.ledger_report.texts import read_excerpts
+from training.suspects import Suspect
 
 _MOST_COPIES = 10
 
@@ -27,6 +30,7 @@ class DocumentAccount:
             last is missing if its dump is not among those that were searched.
         copies: Up to ten rows of documents that were dropped as its duplicates.
         copy_count: Number of these documents.
+        suspects: The steps that trainings have left out and that read it, each with what of it they read.
         excerpt: Beginning of its text as read; empty if the text is gone or was never read.
     """
 
@@ -36,15 +40,23 @@ class DocumentAccount:
     originals: tuple[dict[str, Any], ...]
     copies: tuple[dict[str, Any], ...]
     copy_count: int
+    suspects: tuple[Example, ...]
     excerpt: str
 
 
-def document_account(dumps: Sequence[StoredDump], doc_id: str, *, characters: int = 1000) -> DocumentAccount:
+def document_account(
+    dumps: Sequence[StoredDump],
+    doc_id: str,
+    *,
+    suspects: Mapping[str, Sequence[Suspect]] | None = None,
+    characters: int = 1000,
+) -> DocumentAccount:
     """Everything about one document.
 
     Args:
         dumps: Where to look for it and its copies.
         doc_id: Its identity, or the beginning of it.
+        suspects: Of trainings, by name.
         characters: Most characters of its text.
 
     Raises:
@@ -71,6 +83,8 @@ def document_account(dumps: Sequence[StoredDump], doc_id: str, *, characters: in
         (count,) = connection.execute(
             "SELECT count(*) FROM ledger WHERE duplicate_of = ?", [row["doc_id"]]
         ).fetchone() or (0,)
+        own = {name: [one for one in found if one.doc_id == row["doc_id"]] for name, found in (suspects or {}).items()}
+        suspected = suspect_examples(connection, own, per_step=1, characters=characters)
         dump = next(dump for dump in dumps if dump.name == row["dump"])
         signals = _signals(connection, dump, row["doc_id"])
     excerpt = read_excerpts(dump.raw, [row["doc_id"]], characters=characters) if dump.raw else {}
@@ -81,6 +95,7 @@ def document_account(dumps: Sequence[StoredDump], doc_id: str, *, characters: in
         originals=tuple(originals),
         copies=tuple(copies),
         copy_count=count,
+        suspects=tuple(suspected),
         excerpt=excerpt.get(row["doc_id"], ""),
     )
 

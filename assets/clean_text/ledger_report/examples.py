@@ -83,7 +83,7 @@ def dropped_examples(
         {"seed": str(seed), "count": per_rule, "rules": list(order)},
     ).fetchall()
     chosen.sort(key=lambda row: order[row[0]])
-    rows = _rows(connection, {doc_id for _, doc_ids in chosen for doc_id in doc_ids})
+    rows = rows_by_id(connection, {doc_id for _, doc_ids in chosen for doc_id in doc_ids})
     found = [_dropped(rule, rows[doc_id]) for rule, doc_ids in chosen for doc_id in doc_ids]
     policies = {dump.name: dump.policy for dump in dumps if dump.policy}
     return with_excerpts(with_signals(found, policies), dumps, characters=characters)
@@ -111,11 +111,11 @@ def near_examples(
         measured = set(pq.read_schema(path).names)
         rules = [rule for rule in dump.policy.rules if rule.is_on and rule.name in order and rule.signal in measured]
         for rule, near in zip(rules, _nearest(connection, dump.name, path, rules, per_rule, seed), strict=True):
-            rows = _rows(connection, [document["doc_id"] for document in near or ()])
+            rows = rows_by_id(connection, [document["doc_id"] for document in near or ()])
             for document in near or ():
                 row = rows[document["doc_id"]] | {"value": document["value"], "threshold": document["threshold"]}
                 hashed = hashlib.md5(f"{row['doc_id']}{seed}".encode(), usedforsecurity=False).hexdigest()
-                found.append((order[rule.name], document["distance"], hashed, _example(rule.name, row)))
+                found.append((order[rule.name], document["distance"], hashed, example_of(rule.name, row)))
     found.sort(key=lambda candidate: candidate[:3])
     taken: Counter[str] = Counter()
     examples = []
@@ -188,7 +188,7 @@ def _number(limit: float | None) -> str:
     return "NULL::DOUBLE" if limit is None else f"{float(limit)!r}::DOUBLE"
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, doc_ids: Collection[str]) -> dict[str, dict[str, Any]]:
+def rows_by_id(connection: duckdb.DuckDBPyConnection, doc_ids: Collection[str]) -> dict[str, dict[str, Any]]:
     """Rows of the ledger by doc_id."""
     if not doc_ids:
         return {}
@@ -202,10 +202,11 @@ def _dropped(rule: str, row: Mapping[str, Any]) -> Example:
     if row["similarity"] is not None and rule == row["rule"]:
         measured = measured | {"value": row["similarity"]}
     others = tuple(name for name in dict.fromkeys([row["rule"], *failures]) if name != rule)
-    return replace(_example(rule, {**row, **measured}), others=others)
+    return replace(example_of(rule, {**row, **measured}), others=others)
 
 
-def _example(rule: str, row: Mapping[str, Any]) -> Example:
+def example_of(rule: str, row: Mapping[str, Any]) -> Example:
+    """A row of the ledger as an example of a rule."""
     names = ("doc_id", "dump", "source", "language", "path", "byte_start", "byte_end", "value", "threshold")
     values = {name: row[name] for name in names}
     return Example(rule=rule, **values, duplicate_of=row["duplicate_of"], excerpt=row["detail"] or "")

@@ -39,6 +39,9 @@ def ledger_page(report: LedgerReport) -> str:
         _edits(report),
         _examples("What was dropped", "被去掉的例子", report.dropped),
         _examples("What was nearly dropped", "险些被去掉的例子", report.near),
+        _examples(
+            "What trainings suspect: left out because of a spike", "训练中因损失突增而略过的可疑文档", report.suspects
+        ),
     ]
     title = escape(f"Ledger: {', '.join(report.dumps)}")
     return (

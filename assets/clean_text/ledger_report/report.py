@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from assets.clean_text.errors import CleanTextError
@@ -10,8 +10,10 @@ from assets.clean_text.ledger_report.effects import EditCount, RuleEffect, edit_
 from assets.clean_text.ledger_report.examples import Example, dropped_examples, near_examples
 from assets.clean_text.ledger_report.funnel import Funnel, funnels, rule_order
 from assets.clean_text.ledger_report.stored import StoredDump, open_ledgers
+from assets.clean_text.ledger_report.suspects import suspect_examples
 from assets.clean_text.ledger_report.texts import EXCERPT_CHARACTERS
 from training.settings import nearest
+from training.suspects import Suspect
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class LedgerReport:
         edits: What line rules and masks took.
         dropped: Examples of what each rule dropped.
         near: Examples of what each rule nearly dropped.
+        suspects: Documents of steps that trainings have left out, the strangest of each step.
         notes: What could not be said, and why.
     """
 
@@ -38,6 +41,7 @@ class LedgerReport:
     edits: tuple[EditCount, ...]
     dropped: tuple[Example, ...]
     near: tuple[Example, ...]
+    suspects: tuple[Example, ...]
     notes: tuple[str, ...]
 
 
@@ -48,6 +52,7 @@ def ledger_report(
     rule: str | None = None,
     examples: int = 3,
     seed: int = 0,
+    suspects: Mapping[str, Sequence[Suspect]] | None = None,
     characters: int = EXCERPT_CHARACTERS,
     memory_limit: str = "512MB",
 ) -> LedgerReport:
@@ -56,9 +61,10 @@ def ledger_report(
     Args:
         dumps: At least one.
         language: Only documents of this language; "zh" is "zh-Hant" too.
-        rule: Effects and examples of this rule only.
-        examples: Most examples of a rule, of each kind.
+        rule: Effects and examples of this rule only, and no suspects.
+        examples: Most examples of a rule, of each kind, and suspects of a step.
         seed: Another seed gives other examples.
+        suspects: Of trainings, by name.
         characters: Most characters of an example's text.
         memory_limit: Of DuckDB; what is beyond goes to disk.
 
@@ -77,11 +83,14 @@ def ledger_report(
         edits = edit_counts(connection)
         dropped: list[Example] = []
         near: list[Example] = []
+        suspected: list[Example] = []
         if examples:
             dropped = dropped_examples(
                 connection, dumps, order=chosen, per_rule=examples, seed=seed, characters=characters
             )
             near = near_examples(connection, dumps, order=chosen, per_rule=examples, seed=seed, characters=characters)
+        if examples and suspects and rule is None:
+            suspected = suspect_examples(connection, suspects, per_step=examples, characters=characters)
     gone = [dump.name for dump in dumps if dump.filtered is None]
     texts_gone = [dump.name for dump in dumps if dump.raw is None]
     notes = []
@@ -98,5 +107,6 @@ def ledger_report(
         edits=tuple(edits),
         dropped=tuple(dropped),
         near=tuple(near),
+        suspects=tuple(suspected),
         notes=tuple(notes),
     )
