@@ -33,8 +33,8 @@ def useful_share(inputs: Inputs, *, interval: float, failures_per_second: float)
 def best_interval(inputs: Inputs, *, failures_per_second: float) -> float:
     """Seconds of computation between two checkpoints that waste the least: sqrt(2 cost M) in the first order.
 
-    Young 1974 (Communications of the ACM 17) with the higher order of Daly 2006. Only what a checkpoint takes from the
-    training counts: the time until it is whole costs the same at every interval, unless the next one waits for it.
+    Young 1974 (Communications of the ACM 17) with the higher order of Daly 2006. Only what a checkpoint
+    takes from the training counts; the time until it is whole costs the same at every interval that is longer.
     """
     least = max(inputs.whole - inputs.cost, 0.0)
     if not failures_per_second:
