@@ -99,7 +99,8 @@ def measures_of(name: str, runs: list[list[dict[str, Any]]]) -> list[dict[str, A
         name: Of the model, one of ``MODELS``.
         runs: The records of each training, which has at least three checkpoints.
     """
-    first, later, alone, waits, beside, apart = [], [], [], [], [], []
+    first, later, alone, waits, apart = [], [], [], [], []
+    beside: list[list[float]] = []
     for records in runs:
         checkpoints = {record["step"]: record["checkpoint"] for record in records if "checkpoint" in record}
         steps = [record for record in records if "tokens_per_second" in record]
@@ -112,24 +113,27 @@ def measures_of(name: str, runs: list[list[dict[str, Any]]]) -> list[dict[str, A
         taken = {record["step"]: record["time"] for record in steps if record["step"] in checkpoints}
         spans = [(taken[number], taken[number] + checkpoints[number]["written_seconds"]) for number in numbers]
         tokens = steps[0]["tokens"]
+        beside += ([] for _ in spans)
         for before, record in pairwise(steps):
             begin, end = before["time"], record["time"]
             if record["step"] <= WARM_UP:
                 continue
             seconds = tokens / record["tokens_per_second"]
-            if any(since <= begin and end <= until for since, until in spans):
-                beside.append(seconds)
-            elif not any(since < end and begin < until for since, until in spans):
+            touched = [number for number, (since, until) in enumerate(spans) if since < end and begin < until]
+            if touched:
+                beside[touched[-1] - len(spans)].append(seconds)
+            else:
                 apart.append(seconds)
     parameters = parameter_count(ModelSettings.model_validate({**MODELS[name], "vocabulary_size": VOCABULARY_SIZE}))
     wait, saving = statistics.median(waits), statistics.median(alone)
     share = wait / saving
     step = statistics.median(apart)
+    lost = statistics.median(sum(times) - len(times) * step for times in beside if times)
 
     def row(what: str, value: float, unit: str, holds: bool | None = None) -> dict[str, Any]:
         return {"name": f"{name}: {what}", "value": value, "unit": unit, "holds": holds}
 
-    rows = [
+    return [
         row("parameters", parameters / 1e6, "M"),
         row("a step waits for a checkpoint", wait, "s"),
         row("for the first one of a training", statistics.median(first), "s"),
@@ -138,10 +142,9 @@ def measures_of(name: str, runs: list[list[dict[str, Any]]]) -> list[dict[str, A
         row("until it is whole, beside the training", statistics.median(later), "s"),
         row("waiting as a share of saving", share, "", share <= MOST_SHARE if name == "ten times" else None),
         row("a step", step, "s"),
+        row("what steps lose beside the writing of one", lost, "s"),
+        row("as a share of that time", lost / statistics.median(later), ""),
     ]
-    if beside:
-        rows.append(row("a step beside the writing, times one without", statistics.median(beside) / step, ""))
-    return rows
 
 
 if __name__ == "__main__":
