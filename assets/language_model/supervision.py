@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from assets.language_model.launchers import launch
+from assets.language_model.launchers import launch, remove_left_over
 from assets.language_model.launchers.launched import Launched
 from assets.language_model.launchers.processes import last_lines
 from assets.language_model.launchers.settings import LaunchSettings
@@ -66,6 +66,8 @@ def train_supervised(
         BaseException: An interrupt (a cancelled run) is raised on after every rank has ended.
     """
     with _alone(run):
+        # Also where the ranks have finished without their launcher, and nothing is started.
+        remove_left_over(run.configuration, settings)
         return _train(run, settings, environment=environment, tick=tick)
 
 

@@ -10,9 +10,11 @@ from assets.language_model.launchers.kubernetes import launch_kubernetes
 from assets.language_model.launchers.launched import Launched
 from assets.language_model.launchers.local import launch_local
 from assets.language_model.launchers.settings import Launcher, LaunchSettings
+from assets.language_model.launchers.shared_memory import remove_abandoned_shared_memory
 from assets.language_model.launchers.slurm import launch_slurm
 from assets.language_model.launchers.ssh import launch_ssh
 from assets.language_model.launchers.torchrun import launch_torchrun
+from training.stop_run import stop_run
 
 _LAUNCHERS: dict[Launcher, Callable[..., AbstractContextManager[Launched]]] = {
     "local": launch_local,
@@ -40,3 +42,10 @@ def launch(
         SettingsError: If it cannot be started so.
     """
     return _LAUNCHERS[settings.launcher](config, settings, environment=environment, log=log)
+
+
+def remove_left_over(config: Path, settings: LaunchSettings) -> None:
+    """Stop the ranks on this machine whose launcher was killed, and remove what those have left that were killed."""
+    if settings.launcher in ("local", "torchrun"):
+        stop_run(config, grace_seconds=settings.grace_seconds)
+        remove_abandoned_shared_memory()

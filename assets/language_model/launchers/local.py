@@ -22,7 +22,6 @@ from training.events import Event, append_event
 from training.node_facts import node_facts, table
 from training.run_settings import load_run_settings
 from training.settings import SettingsError
-from training.stop_run import stop_run
 
 
 @contextmanager
@@ -34,8 +33,6 @@ def launch_local(
     Raises:
         SettingsError: If the port asked for is in use, or something is wrong with this machine.
     """
-    stop_run(config, grace_seconds=settings.grace_seconds)
-    remove_abandoned_shared_memory()
     variables = dict(environment)
     if variables.get("CUDA_VISIBLE_DEVICES") == "":
         # GPUs are hidden, and the launcher would show them again.

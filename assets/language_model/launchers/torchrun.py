@@ -14,7 +14,6 @@ from assets.language_model.launchers.programs import NODE_CHECK, TORCHRUN, TRAIN
 from assets.language_model.launchers.settings import LaunchSettings
 from training.artifact import write_atomically
 from training.events import Event, append_event
-from training.stop_run import stop_run
 
 JOIN = "join.sh"
 
@@ -24,7 +23,6 @@ def launch_torchrun(
     config: Path, settings: LaunchSettings, *, environment: Mapping[str, str], log: Path
 ) -> Iterator[Launched]:
     """See ``assets.language_model.launchers.launch``. With more than one node it waits for the others to join."""
-    stop_run(config, grace_seconds=settings.grace_seconds)
     command = torchrun_command(config, settings)
     variables = rank_variables(settings)
     if settings.most > 1:
