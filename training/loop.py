@@ -247,14 +247,14 @@ class Training:
         if settings.verify_every and (self.step % settings.verify_every == 0 or last):
             self._verify(recorder)
         if self.step % settings.validate_every == 0 or last:
-            with self.watchdog.pause():
+            with self.watchdog.pause("validation"):
                 better = self.validate(recorder)
         self.stopping = self.stop.agreed(self.ranks, self.device)
         due = self.step % settings.checkpoint_every == 0 or last or (better and settings.keep_best)
         if due or self.stopping:
-            with self.watchdog.pause():
-                self.save(recorder)
-                if last or self.stopping:
+            self.save(recorder)
+            if last or self.stopping:
+                with self.watchdog.pause():
                     self.settle(recorder)
 
     def _verify(self, recorder: Recorder) -> None:
@@ -463,17 +463,19 @@ class Training:
     def save(self, recorder: Recorder) -> None:
         """Take a checkpoint, which is written while the training goes on, when the one before is whole."""
         since = time.perf_counter()
-        self.settle(recorder)
-        checkpoint = Checkpoint(
-            step=self.step,
-            samples=self._samples(),
-            ranks=self.ranks,
-            zero_stage=self.settings.parallel.zero_stage,
-            fingerprint=self.fingerprint,
-            state=self._state(),
-        )
-        best = self.best.step if self.settings.keep_best else None
-        self.writer.save(self.engine, checkpoint, best=best, average=self.average, since=since)
+        with self.watchdog.pause():
+            self.settle(recorder)
+        with self.watchdog.pause("checkpoint"):
+            checkpoint = Checkpoint(
+                step=self.step,
+                samples=self._samples(),
+                ranks=self.ranks,
+                zero_stage=self.settings.parallel.zero_stage,
+                fingerprint=self.fingerprint,
+                state=self._state(),
+            )
+            best = self.best.step if self.settings.keep_best else None
+            self.writer.save(self.engine, checkpoint, best=best, average=self.average, since=since)
 
     def settle(self, recorder: Recorder) -> None:
         """Wait until the checkpoint that is being written is whole; one that cannot be is said, and left out."""

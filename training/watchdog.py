@@ -41,7 +41,10 @@ class WatchdogSettings(Settings):
     )
     least_seconds: float = Field(60.0, gt=0, description="A step may always take this long.")
     pause_seconds: float = Field(
-        3600.0, gt=0, description="Start, compilation, a validation, a checkpoint or the export may take this long."
+        3600.0,
+        gt=0,
+        description="Start, compilation, the export, and a first validation or checkpoint may take this long; later "
+        "ones as many times the longest before as a step may.",
     )
 
 
@@ -79,6 +82,8 @@ class Watchdog:
         self._last = 0.0
         self._beaten = -_BEAT_SECONDS
         self._step = 0
+        # Of each kind of pause the longest.
+        self._pauses: dict[str, float] = {}
         folder = run / STACKS
         folder.mkdir(exist_ok=True)
         self._file = (folder / f"rank-{rank:05d}.txt").open("w", encoding="utf-8")
@@ -93,15 +98,26 @@ class Watchdog:
             self._allow(self._limit())
 
     @contextmanager
-    def pause(self) -> Iterator[None]:
-        """Around something in a step that is none, such as a validation."""
+    def pause(self, kind: str = "") -> Iterator[None]:
+        """Around something in a step that is none.
+
+        Args:
+            kind: Of what always takes about as long, such as a validation: later ones may take as many times the
+                longest before as a step may.
+        """
         begin = time.monotonic()
-        self._allow(self._settings.pause_seconds)
+        limit = self._settings.pause_seconds
+        if kind in self._pauses:
+            limit = min(limit, max(self._settings.least_seconds, self._settings.factor * self._pauses[kind]))
+        self._allow(limit)
         try:
             yield
         finally:
+            seconds = time.monotonic() - begin
+            if kind:
+                self._pauses[kind] = max(seconds, self._pauses.get(kind, 0.0))
             if self._last:
-                self._last += time.monotonic() - begin
+                self._last += seconds
             self._allow(self._limit())
 
     def _limit(self) -> float:

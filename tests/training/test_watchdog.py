@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from training.watchdog import read_heartbeat
 
 PROGRAM = """
@@ -21,9 +23,14 @@ with Watchdog(settings, Path(sys.argv[1]), int(sys.argv[2])) as watchdog:
         time.sleep(0.4)
         watchdog.step(step)
     if sys.argv[3] == "pauses":
-        with watchdog.pause():
+        with watchdog.pause("validation"):
             time.sleep(3)
         watchdog.step(8)
+    if sys.argv[3] == "hangs in a pause":
+        with watchdog.pause("checkpoint"):
+            time.sleep(0.1)
+        with watchdog.pause("checkpoint"):
+            waits_for_ever()
     if sys.argv[3] == "hangs":
         waits_for_ever()
 """
@@ -39,9 +46,10 @@ def run(folder: Path, rank: int, manner: str) -> subprocess.CompletedProcess[str
     )
 
 
-def test_a_hanging_rank_says_where_and_ends(tmp_path: Path) -> None:
+@pytest.mark.parametrize("manner", ["hangs", "hangs in a pause"])
+def test_a_hanging_rank_says_where_and_ends(tmp_path: Path, manner: str) -> None:
     begin = time.monotonic()
-    assert run(tmp_path, 3, "hangs").returncode == 1
+    assert run(tmp_path, 3, manner).returncode == 1
     assert time.monotonic() - begin < 30
     stacks = (tmp_path / "stacks" / "rank-00003.txt").read_text()
     assert "waits_for_ever" in stacks
