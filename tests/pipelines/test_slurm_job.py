@@ -83,7 +83,7 @@ def test_a_job_is_submitted_queued_again_on_a_signal_and_cancelled_with_the_run(
         while f"job {job} is queued again and goes on from its checkpoint" not in log.read_text():
             assert process.poll() is None
             time.sleep(0.1)
-        first = newest_checkpoint(run)
+        first, _ = newest_checkpoint(run)
         assert first is not None
         reached = first[1].step
         assert reached >= 60
@@ -95,7 +95,7 @@ def test_a_job_is_submitted_queued_again_on_a_signal_and_cancelled_with_the_run(
         process.send_signal(signal.SIGINT)
         process.wait(timeout=120)
         assert query(environment, "squeue", "--noheader", "--states=PENDING,RUNNING") == ""
-        last = newest_checkpoint(run)
+        last, _ = newest_checkpoint(run)
         assert last is not None
         steps = [record["step"] for record in read_records(run / "metrics.jsonl") if "loss" in record]
         assert steps == list(range(1, last[1].step + 1))

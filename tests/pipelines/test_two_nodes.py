@@ -130,7 +130,7 @@ def test_a_node_that_is_cut_off_is_left_out_and_taken_back(
         assert ranks_of(run) == []
         steps_done = [record["step"] for record in read_records(run / "metrics.jsonl") if "loss" in record]
         assert steps_done == list(range(1, len(steps_done) + 1))
-        newest = newest_checkpoint(run)
+        newest, _ = newest_checkpoint(run)
         assert newest is not None
         assert (newest[1].step, newest[1].ranks) == (steps_done[-1], 2)
     finally:
