@@ -3,9 +3,9 @@
 python -m benchmarks.survival [--runs N] [--seed S] [--json FILE]
 
 All must end with the losses, bit for bit, of the training that nothing disturbed, and with its model; compute at most
-a checkpoint's interval again, and what came while the next one was written; leave no process, no shared memory and no half-written file behind; and have each metric
-of each step in MLflow once. Each run has a file system of its own (needs the right to mount one; without it the disk
-is never filled).
+a checkpoint's interval again, and what came while the next one was written; leave no process, no shared memory and no
+half-written file behind; and have each metric of each step in MLflow once. Each run has a file system of its own (needs
+the right to mount one; without it the disk is never filled).
 """
 
 from __future__ import annotations
