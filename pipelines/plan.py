@@ -60,7 +60,7 @@ def print_plan(preset: str, *, count: int | None, utilisation: float, console: C
     )
     console.print(
         f"{count} accelerator(s), each {training.parallel.micro_batch} sequence(s) at once, {accumulation} time(s) a "
-        f"step; activation checkpointing {'on' if training.parallel.activation_checkpointing else 'off'}",
+        f"step; activation checkpointing: {training.parallel.activation_checkpointing}",
         highlight=False,
     )
     needed = Table(title=f"GiB on each of {count}", title_justify="left")

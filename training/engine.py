@@ -40,9 +40,7 @@ def build_engine(
         else nullcontext()
     )
     with sharded:
-        model = build_model(
-            settings.model, loss=settings.loss, activation_checkpointing=parallel.activation_checkpointing
-        )
+        model = build_model(settings.model, loss=settings.loss, recomputation=parallel.activation_checkpointing)
     if initial is None:
         initialise(model, seed=settings.seed)
     else:

@@ -106,8 +106,11 @@ def memory(settings: TrainingSettings, *, stage: ZeroStage, ranks: int, low_prec
         gathered = wider * WEIGHT_BYTES * (block + model.vocabulary_size * model.width)
     tokens = parallel.micro_batch * model.context
     kept = model.layers * block_activation_bytes(model)
-    if parallel.activation_checkpointing:
+    if parallel.activation_checkpointing != "none" and model.architecture not in RECURRENT:
+        # One block at a time is computed again, and has all of its own for a moment.
         kept = model.layers * ACTIVATION_BYTES * model.width + block_activation_bytes(model)
+        if parallel.activation_checkpointing == "selective":
+            kept += model.layers * product_bytes(model)
     return Memory(
         states=weights + gradients + optimizer,
         gathered=gathered,
@@ -148,6 +151,18 @@ def block_activation_bytes(model: ModelSettings) -> int:
     attention = ACTIVATION_BYTES * (2 * queries + 2 * keys) + FLOAT_BYTES * model.heads
     feed_forward = 4 * ACTIVATION_BYTES * model.feed_forward_width
     return norms + head_norms + attention + feed_forward
+
+
+def product_bytes(model: ModelSettings) -> int:
+    """Bytes of a token that matrix products and attention of a block give, in bfloat16.
+
+    That is queries, keys, values, attention's result with a logarithm a head in float32, and its projection; the gate,
+    the other factor, and what the last product gives.
+    """
+    queries, keys = model.heads * model.head_size, model.key_value_count * model.head_size
+    attention = 2 * queries + 2 * keys + model.width
+    feed_forward = 2 * model.feed_forward_width + model.width
+    return ACTIVATION_BYTES * (attention + feed_forward) + FLOAT_BYTES * model.heads
 
 
 def total_flops(settings: TrainingSettings) -> float:

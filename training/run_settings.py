@@ -10,6 +10,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from training.models import LossSettings, ModelSettings
+from training.models.recomputation import Recomputation
 from training.optimizer_settings import OptimizerSettings
 from training.profiling import ProfileSettings
 from training.rows import SampleSettings
@@ -52,8 +53,10 @@ class ParallelSettings(Settings):
     )
     offload_optimizer: bool = Field(False, description="Keep optimizer states in the host's memory (stages 1 to 3).")
     micro_batch: int = Field(16, ge=1, description="Sequences a rank works on at once.")
-    activation_checkpointing: bool = Field(
-        False, description="Compute activations again in the backward pass instead of keeping them."
+    activation_checkpointing: Recomputation = Field(
+        "none",
+        description="What blocks compute again in the backward pass instead of keeping it: full is all, selective all "
+        "but products of matrices and attention.",
     )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto",

@@ -152,10 +152,13 @@ def _watch(run: TrainingRun, launched: Launched, tick: Callable[[], bool | None]
             usual = f", where a step takes {beat.median:.2f} s" if beat.median else ""
             known = _in_brackets(_first_error(run.log, begin), _stacks(run, started))
             return _Ended(_HUNG, f"gave no sign of life for {silent:.0f} s after step {beat.step}{usual}{known}")
+    if launched.reason:
+        # A node that was cut off may write its stacks later, when others train.
+        return _Ended(code, launched.reason)
     stacks, error = _stacks(run, started), _first_error(run.log, begin)
     if stacks:
         return _Ended(code, f"hung: {stacks}{_in_brackets(error)}")
-    return _Ended(code, launched.reason or _in_words(code, error))
+    return _Ended(code, _in_words(code, error))
 
 
 def _in_brackets(*known: str) -> str:

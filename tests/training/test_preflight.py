@@ -193,7 +193,7 @@ ANOTHER: dict[str, tuple[object, bool]] = {
     "parallel.zero_stage": (2, True),
     "parallel.offload_optimizer": (True, True),
     "parallel.micro_batch": (1, True),
-    "parallel.activation_checkpointing": (True, True),
+    "parallel.activation_checkpointing": ("full", True),
     "parallel.precision": ("bfloat16", False),
     "parallel.compile": (False, True),
     "parallel.deepspeed": ({"wall_clock_breakdown": True}, False),

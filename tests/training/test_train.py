@@ -148,7 +148,7 @@ def test_every_zero_stage_on_two_ranks_learns_what_one_rank_does(
     "parallel",
     [
         {"precision": "bfloat16", "zero_stage": 2},
-        {"activation_checkpointing": True, "zero_stage": 3},
+        {"activation_checkpointing": "full", "zero_stage": 3},
         {"compile": True},
         {"offload_optimizer": True, "zero_stage": 2},
         {"micro_batch": 2},

@@ -12,6 +12,7 @@ from training.models.decoder import Decoder
 from training.models.gpt2 import GPT2
 from training.models.language_model import LanguageModel
 from training.models.loss import IGNORED, LossSettings
+from training.models.recomputation import Recomputation
 from training.models.recurrent import Recurrent
 from training.models.settings import Architecture, ModelSettings
 from training.models.transformer import Transformer
@@ -43,17 +44,17 @@ MODELS: dict[Architecture, type[LanguageModel]] = {
 
 
 def build_model(
-    settings: ModelSettings, *, loss: LossSettings | None = None, activation_checkpointing: bool = False
+    settings: ModelSettings, *, loss: LossSettings | None = None, recomputation: Recomputation = "none"
 ) -> LanguageModel:
     """The model of these settings, with weights that ``training.initialisation`` has yet to fill.
 
     Args:
         settings: The shape; ``vocabulary_size`` has to be set.
         loss: What it minimises.
-        activation_checkpointing: Compute blocks again in the backward pass instead of keeping what they computed.
+        recomputation: What of the blocks is computed again in the backward pass instead of being kept.
     """
     model = MODELS[settings.architecture]
-    return model(settings, loss=loss, activation_checkpointing=activation_checkpointing)
+    return model(settings, loss=loss, recomputation=recomputation)
 
 
 @lru_cache(maxsize=16)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from training.models.attention import Cache, Documents, KeyValueCache, Mask, attend, places
 from training.models.experts import Experts
 from training.models.language_model import LanguageModel
 from training.models.loss import LossSettings
 from training.models.norms import RootMeanSquareNorm
+from training.models.recomputation import Recomputation, run_block
 from training.models.rotary import rotary_angles, rotate
 from training.models.settings import ModelSettings
 
@@ -100,9 +100,9 @@ class Decoder(LanguageModel):
     """The decoder; ``training.initialisation`` gives it its first weights."""
 
     def __init__(
-        self, settings: ModelSettings, *, loss: LossSettings | None = None, activation_checkpointing: bool = False
+        self, settings: ModelSettings, *, loss: LossSettings | None = None, recomputation: Recomputation = "none"
     ) -> None:
-        super().__init__(settings, loss=loss, activation_checkpointing=activation_checkpointing)
+        super().__init__(settings, loss=loss, recomputation=recomputation)
         self.embedding = nn.Embedding(settings.vocabulary_size, settings.width)
         self.blocks = nn.ModuleList(Block(settings, layer) for layer in range(settings.layers))
         self.final_norm = RootMeanSquareNorm(settings.width, settings.norm_epsilon)
@@ -121,11 +121,9 @@ class Decoder(LanguageModel):
         angles = rotary_angles(positions, self.settings.head_size, self.settings.rope_base)
         x = self.embedding(tokens)
         balances = []
+        recomputation = self.recomputation if self.training and cache is None else "none"
         for block in self.blocks:
-            if self.activation_checkpointing and self.training:
-                x, balance = checkpoint(block, x, angles, None, mask, use_reentrant=False)
-            else:
-                x, balance = block(x, angles, cache, mask)
+            x, balance = run_block(block, x, angles, cache, mask, recomputation=recomputation)
             if balance is not None:
                 balances.append(balance)
         if balances:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from training.models.attention import Cache, Documents, KeyValueCache, Mask, attend, places
 from training.models.language_model import LanguageModel
 from training.models.loss import LossSettings
+from training.models.recomputation import Recomputation, run_block
 from training.models.settings import ModelSettings
 
 
@@ -75,9 +75,9 @@ class GPT2(LanguageModel):
     """The decoder of GPT-2; ``training.initialisation`` gives it its first weights."""
 
     def __init__(
-        self, settings: ModelSettings, *, loss: LossSettings | None = None, activation_checkpointing: bool = False
+        self, settings: ModelSettings, *, loss: LossSettings | None = None, recomputation: Recomputation = "none"
     ) -> None:
-        super().__init__(settings, loss=loss, activation_checkpointing=activation_checkpointing)
+        super().__init__(settings, loss=loss, recomputation=recomputation)
         self.embedding = nn.Embedding(settings.vocabulary_size, settings.width)
         self.positions = nn.Embedding(settings.context, settings.width)
         self.dropout = nn.Dropout(settings.dropout)
@@ -94,11 +94,9 @@ class GPT2(LanguageModel):
         """The normalised stream after the last block: tokens int64 [batch, time] to [batch, time, width]."""
         positions, mask = places(tokens, cache, documents)
         x = self.dropout(self.embedding(tokens) + self.positions(positions))
+        recomputation = self.recomputation if self.training and cache is None else "none"
         for block in self.blocks:
-            if self.activation_checkpointing and self.training:
-                x = checkpoint(block, x, None, mask, use_reentrant=False)
-            else:
-                x = block(x, cache, mask)
+            x = run_block(block, x, cache, mask, recomputation=recomputation)
         if cache is not None:
             cache.length += tokens.shape[1]
         normalised: Tensor = self.final_norm(x)

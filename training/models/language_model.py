@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from training.models.attention import Cache, Documents
 from training.models.loss import IGNORED, LossSettings, next_token_loss
+from training.models.recomputation import Recomputation
 from training.models.settings import ModelSettings
 
 
@@ -28,7 +29,7 @@ class LanguageModel(nn.Module):
     Attributes:
         settings: The shape.
         loss_settings: What is minimised.
-        activation_checkpointing: Whether blocks are computed again in the backward pass.
+        recomputation: What of the blocks is computed again in the backward pass; recurrent layers keep all.
         limited_by_context: Whether no text can be longer than the context.
         balance_loss: Of the last forward pass: what experts add to the objective, or None.
     """
@@ -42,12 +43,12 @@ class LanguageModel(nn.Module):
         settings: ModelSettings,
         *,
         loss: LossSettings | None = None,
-        activation_checkpointing: bool = False,
+        recomputation: Recomputation = "none",
     ) -> None:
         super().__init__()
         self.settings = settings
         self.loss_settings = loss or LossSettings()
-        self.activation_checkpointing = activation_checkpointing
+        self.recomputation = recomputation
         self.balance_loss: Tensor | None = None
 
     def make_head(self) -> None:

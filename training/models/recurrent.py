@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from training.models.attention import Cache, Documents
 from training.models.language_model import LanguageModel
 from training.models.loss import LossSettings
+from training.models.recomputation import Recomputation
 from training.models.settings import ModelSettings
 
 State = tuple[Tensor, ...]
@@ -65,9 +66,9 @@ class Recurrent(LanguageModel):
     limited_by_context = False
 
     def __init__(
-        self, settings: ModelSettings, *, loss: LossSettings | None = None, activation_checkpointing: bool = False
+        self, settings: ModelSettings, *, loss: LossSettings | None = None, recomputation: Recomputation = "none"
     ) -> None:
-        super().__init__(settings, loss=loss, activation_checkpointing=activation_checkpointing)
+        super().__init__(settings, loss=loss, recomputation=recomputation)
         self.embedding = nn.Embedding(settings.vocabulary_size, settings.width)
         self.layers = nn.ModuleList(Layer(settings) for _ in range(settings.layers))
         self.final_norm: nn.Module = nn.Identity()

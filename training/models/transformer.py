@@ -11,12 +11,12 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from training.models.attention import Cache, Documents, KeyValueCache, Mask, places
 from training.models.gpt2 import Attention
 from training.models.language_model import LanguageModel
 from training.models.loss import LossSettings
+from training.models.recomputation import Recomputation, run_block
 from training.models.settings import ModelSettings
 
 
@@ -68,9 +68,9 @@ class Transformer(LanguageModel):
     """The decoder of 2017; ``training.initialisation`` gives it its first weights."""
 
     def __init__(
-        self, settings: ModelSettings, *, loss: LossSettings | None = None, activation_checkpointing: bool = False
+        self, settings: ModelSettings, *, loss: LossSettings | None = None, recomputation: Recomputation = "none"
     ) -> None:
-        super().__init__(settings, loss=loss, activation_checkpointing=activation_checkpointing)
+        super().__init__(settings, loss=loss, recomputation=recomputation)
         self.embedding = nn.Embedding(settings.vocabulary_size, settings.width)
         self.dropout = nn.Dropout(settings.dropout)
         self.blocks = nn.ModuleList(Block(settings, layer) for layer in range(settings.layers))
@@ -89,11 +89,9 @@ class Transformer(LanguageModel):
         positions, mask = places(tokens, cache, documents)
         x = self.embedding(tokens) * math.sqrt(self.settings.width)
         x = self.dropout(x + sinusoids(positions, self.settings.width).to(x.dtype))
+        recomputation = self.recomputation if self.training and cache is None else "none"
         for block in self.blocks:
-            if self.activation_checkpointing and self.training:
-                x = checkpoint(block, x, None, mask, use_reentrant=False)
-            else:
-                x = block(x, cache, mask)
+            x = run_block(block, x, cache, mask, recomputation=recomputation)
         if cache is not None:
             cache.length += tokens.shape[1]
         last: Tensor = self.final_norm(x)

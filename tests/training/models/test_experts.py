@@ -18,6 +18,7 @@ from training.layer_statistics import activations
 from training.models import LanguageModel, ModelSettings, build_model, parameter_count
 from training.models.decoder import FeedForward
 from training.models.experts import Experts, route
+from training.models.recomputation import Recomputation
 from training.optimizer_settings import OptimizerSettings
 from training.optimizers import parameter_groups
 
@@ -150,9 +151,12 @@ def test_router_and_used_experts_learn() -> None:
             assert bool(weight.grad.abs().max() > 0) == (number in choices), (number, name)
 
 
-def test_activation_checkpointing_gives_the_gradients_and_keeps_nothing_of_the_graph() -> None:
+@pytest.mark.parametrize("recomputation", ["selective", "full"])
+def test_activation_checkpointing_gives_the_gradients_and_keeps_nothing_of_the_graph(
+    recomputation: Recomputation,
+) -> None:
     plain = family_model("experts").train()
-    again = build_model(plain.settings, activation_checkpointing=True).train()
+    again = build_model(plain.settings, recomputation=recomputation).train()
     again.load_state_dict(plain.state_dict())
     tokens = random_tokens(4, 17)
     for model in (plain, again):
