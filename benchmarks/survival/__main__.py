@@ -146,7 +146,8 @@ def main() -> None:
     if options.json:
         content = {"seed": options.seed, "measures": measures, "runs": [asdict(course) for course in courses]}
         options.json.write_text(json.dumps(content, indent=1), encoding="utf-8")
-    sys.exit(f"{len(failures)} of {options.runs} did not survive" if failures else 0)
+    lost = len({failure.split(":")[0] for failure in failures})
+    sys.exit(f"{lost} of {options.runs} did not survive" if lost else 0)
 
 
 def _trainings(
