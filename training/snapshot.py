@@ -56,7 +56,7 @@ class Snapshot:
             return self._copied_tensor(value, (file, next(count)))
         if isinstance(value, dict):
             return {key: self._copied(inner, file, count) for key, inner in value.items()}
-        if isinstance(value, list | tuple):
+        if isinstance(value, list | tuple) and not isinstance(value, torch.Size):
             inner = [self._copied(item, file, count) for item in value]
             return inner if isinstance(value, list) else tuple(inner)
         return value

@@ -35,7 +35,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 150
+    deadline = time.monotonic() + 400
     while not any(record["step"] >= step for record in read_records(run / "metrics.jsonl")):
         assert process.poll() is None
         log = run / "trainer.log"
@@ -44,6 +44,7 @@ def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_a_job_is_submitted_queued_again_on_a_signal_and_cancelled_with_the_run(
     slurm: Path, sources: Path, own_home: Path, tmp_path: Path
 ) -> None:
@@ -93,7 +94,7 @@ def test_a_job_is_submitted_queued_again_on_a_signal_and_cancelled_with_the_run(
         assert not any(event.kind == "restart" for event in read_events(run))
 
         process.send_signal(signal.SIGINT)
-        process.wait(timeout=120)
+        process.wait(timeout=300)
         assert query(environment, "squeue", "--noheader", "--states=PENDING,RUNNING") == ""
         last, _ = newest_checkpoint(run)
         assert last is not None
@@ -106,6 +107,7 @@ def test_a_job_is_submitted_queued_again_on_a_signal_and_cancelled_with_the_run(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_text_stages_are_arrays_over_the_dumps(slurm: Path, sources: Path, own_home: Path, tmp_path: Path) -> None:
     preset, launch, script = (tmp_path / name for name in ("preset.yaml", "launch.yaml", "text.sh"))
     preset.write_text(json.dumps(run_configuration()))
@@ -127,7 +129,7 @@ def test_the_text_stages_are_arrays_over_the_dumps(slurm: Path, sources: Path, o
         "vocabulary,vocabulary_report",
         "token_shards",
     ]
-    deadline = time.monotonic() + 170
+    deadline = time.monotonic() + 500
     while query(environment, "squeue", "--noheader"):
         assert time.monotonic() < deadline, query(environment, "squeue")
         time.sleep(0.5)

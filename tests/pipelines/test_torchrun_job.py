@@ -33,7 +33,7 @@ def test_a_node_joins_by_the_script_that_the_run_leaves(
     joined: list[subprocess.CompletedProcess[str]] = []
 
     def join() -> None:
-        deadline = time.monotonic() + 150
+        deadline = time.monotonic() + 400
         while time.monotonic() < deadline:
             if scripts := list((own_home / "training-runs").glob("*/join.sh")):
                 joined.append(subprocess.run(["sh", str(scripts[0])], capture_output=True, text=True, check=False))

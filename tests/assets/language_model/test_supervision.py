@@ -148,7 +148,7 @@ def test_two_do_not_train_in_one_folder_and_the_ranks_of_a_dead_one_are_taken_ov
         "train_supervised(run, run.launch(), environment=rank_environment(run.launch()), tick=lambda: None)\n"
     )
     other = subprocess.Popen([sys.executable, "-c", program, str(run.folder)])
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not losses(run.folder):
         assert other.poll() is None
         assert time.monotonic() < deadline
