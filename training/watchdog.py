@@ -27,6 +27,8 @@ from training.settings import Settings
 HEARTBEAT, STACKS = "heartbeat.json", "stacks"
 _BEAT_SECONDS = 1.0
 _REMEMBERED = 100
+_END_SECONDS = 60.0
+"""In which processes that have done their work end; it was seen to take eight."""
 _MARGIN = 1.25
 """By which the one who started it waits longer than the ranks themselves."""
 
@@ -154,5 +156,5 @@ class Watchdog:
     ) -> None:
         if self._settings.factor:
             faulthandler.cancel_dump_traceback_later()
-            self._beat(self._settings.least_seconds)
+            self._beat(max(self._settings.least_seconds, _END_SECONDS))
         self._file.close()

@@ -63,5 +63,6 @@ def test_a_pause_is_no_hang(tmp_path: Path) -> None:
     beat = read_heartbeat(tmp_path)
     assert beat is not None
     assert beat.step == 8
-    assert beat.time < beat.deadline < beat.time + 5
+    # The end of the process may take a minute.
+    assert beat.time + 60 <= beat.deadline < beat.time + 90
     assert 0.2 < beat.median < 2
