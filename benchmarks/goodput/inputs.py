@@ -54,7 +54,7 @@ class Inputs:
         return self.wait + self.drag * self.whole
 
 
-MEASURED = Inputs(notice=2.4, hang_notice=300.0, restart=13.6, wait=0.009, whole=1.2, drag=0.47, rollback=13.6)
+MEASURED = Inputs(notice=3.1, hang_notice=300.0, restart=14.0, wait=0.009, whole=1.2, drag=0.47, rollback=14.0)
 """2026-11-25, two cores without a GPU: ``notice`` and ``restart`` of the demo's model on two ranks by
 ``benchmarks.survival``; ``wait``, ``whole`` and ``drag`` of ten times its size by ``benchmarks.checkpoint_cost``. A
 rollback, which starts no process, is counted as a restart. Not measured: ``hang_notice`` is the watchdog's default for
