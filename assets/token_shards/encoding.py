@@ -60,6 +60,7 @@ def encode_dump(
     settings: TokenShardSettings,
     out: Path,
     parts: Path | None = None,
+    proofs: Path | None = None,
     progress: Progress | None = None,
 ) -> TokenShardReport:
     """Encode all documents of a dump, in their order. Memory: a row group a process, and the writer's buffers.
@@ -76,6 +77,7 @@ def encode_dump(
         parts: Folder in which encoded row groups are kept and looked for, see ``parts.py``. Whoever calls removes it
             with ``remove_parts`` when ``out`` is safe. By default a temporary one beside ``out``: nothing outlives a
             run that is killed. About the size of the shards.
+        proofs: Folder in which is kept which encoder was proved for the vocabulary, see ``choose_encoder``.
         progress: Called every few seconds and at the end.
 
     Raises:
@@ -86,7 +88,7 @@ def encode_dump(
     """
     opened = open_vocabulary(vocabulary)
     tasks = list(_tasks(documents.absolute()))
-    trusted = choose_encoder(vocabulary, [task.group for task in tasks])
+    trusted = choose_encoder(vocabulary, opened, [task.group for task in tasks], proofs=proofs)
     total = sum(task.group.bytes for task in tasks)
     workers = settings.workers or (1 if total < _INLINE_BYTES else available_cores())
     workers = max(1, min(workers, len(tasks)))
