@@ -8,7 +8,7 @@ import numpy as np
 
 from assets.clean_text.kernels.buffers import utf8
 from assets.vocabulary.encoders.encoded import EncodedTexts, Texts
-from assets.vocabulary.encoders.tables import encoder_tables
+from assets.vocabulary.encoders.tables import EncoderTables, encoder_tables
 from assets.vocabulary.kernels.encoding import encode_texts
 from assets.vocabulary.kernels.piece_merging import FREE
 from assets.vocabulary.kernels.piece_table import SPARE
@@ -19,7 +19,7 @@ _BYTES_OF_A_CHARACTER = 4
 
 
 class CompiledEncoder:
-    """Encodes by the tables of one vocabulary; see ``assets.vocabulary.kernels.encoding``.
+    """Encodes by the tables of one vocabulary, in one thread at a time; see ``assets.vocabulary.kernels.encoding``.
 
     Attributes:
         name: For people.
@@ -37,7 +37,16 @@ class CompiledEncoder:
         Raises:
             UnsuitableError: If it is another kind of vocabulary, or text is cut by another pattern.
         """
-        self._tables = encoder_tables(definition)
+        self._take(encoder_tables(definition), slots)
+
+    def twin(self) -> CompiledEncoder:
+        """Another one of the same vocabulary, for another thread: what it has seen is its own."""
+        twin = object.__new__(CompiledEncoder)
+        twin._take(self._tables, len(self._table))
+        return twin
+
+    def _take(self, tables: EncoderTables, slots: int) -> None:
+        self._tables = tables
         longest = _BYTES_OF_A_CHARACTER * max(LONGEST_RUN, *self._tables.pattern.tolist()) + 1
         self._table = np.full((slots, 4), FREE, dtype=np.int64)
         self._kept_bytes = np.empty(max(4 * slots, longest), dtype=np.uint8)
