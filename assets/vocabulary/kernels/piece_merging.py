@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from assets.clean_text.kernels.compiled import compiled
+from assets.clean_text.kernels.compiled import compiled, inlined
 from assets.vocabulary.kernels.classes import UNSPACED_SCRIPT
 
 ID_BITS = 20
@@ -58,7 +58,7 @@ def merge_bytes(
     return _merge_pairs(count, merges, merged, symbols, ranks)
 
 
-@compiled
+@inlined
 def merge_characters(
     data: Any,
     kinds: Any,

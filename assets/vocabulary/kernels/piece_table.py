@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from assets.clean_text.kernels.compiled import compiled
+from assets.clean_text.kernels.compiled import compiled, inlined
 from assets.vocabulary.kernels.piece_merging import FREE, ID_BITS
 
 SPARE = 2
@@ -29,7 +29,7 @@ _NEXT_EIGHT = np.array([0] * 9 + [(1 << 8 * length) - 1 for length in range(1, 8
 _FACTORS = (-7046029254386353131, -49064778989728563, -4417276706812531889)
 
 
-@compiled
+@inlined
 def key(data: Any, words: Any, place: int, length: int) -> Any:
     """The first two numbers of a row.
 
@@ -38,14 +38,14 @@ def key(data: Any, words: Any, place: int, length: int) -> Any:
         words: int64, at each place but the last seven the eight bytes from there, little-endian.
         place, length: The piece.
     """
+    if place + 8 < len(words) and length <= _WITHIN:
+        return words[place] & _FIRST_EIGHT[length], words[place + 8] & _NEXT_EIGHT[length]
     if length > _WITHIN:
         return _word(data, words, place, 8), _hash(data, words, place, length)
-    if place + 8 < len(words):
-        return words[place] & _FIRST_EIGHT[length], words[place + 8] & _NEXT_EIGHT[length]
     return _word(data, words, place, min(length, 8)), _word(data, words, place + 8, max(length - 8, 0))
 
 
-@compiled
+@inlined
 def find(data: Any, place: int, length: int, first: int, second: int, table: Any, kept_bytes: Any) -> Any:
     """The row of a piece, and whether it is there or only belongs there.
 
@@ -67,7 +67,7 @@ def find(data: Any, place: int, length: int, first: int, second: int, table: Any
     return row, False
 
 
-@compiled
+@inlined
 def write(length: int, table: Any, row: int, kept_ids: Any, out: Any, written: int) -> Any:
     """Write the ids of a row, of a piece of so many bytes, to ``out`` from ``written`` on; how many there are then."""
     entry = table[row, 2]
@@ -154,7 +154,7 @@ def _hash(data: Any, words: Any, place: int, length: int) -> Any:
     return state
 
 
-@compiled
+@inlined
 def _row(first: int, second: int, rows: int) -> Any:
     """Where a piece is looked for first."""
     mixed = (first ^ (second * _FACTORS[2])) * _FACTORS[0]
