@@ -71,6 +71,18 @@ class Span(NamedTuple):
     length: int
 
 
+class Windows(NamedTuple):
+    """Some of the windows of a file.
+
+    Attributes:
+        every: All of its windows, [tokens - length + 1, length], which share their memory.
+        chosen: Numbers of those that are meant, int64 [windows].
+    """
+
+    every: npt.NDArray[Any]
+    chosen: Ids
+
+
 class Split:
     """One split of a shard folder, as one long row of tokens over all its files.
 
@@ -132,12 +144,9 @@ class Split:
         """
         if not starts.size:
             return
-        ordered = sorted(starts.tolist())
-        first, last = ordered[0], ordered[-1]
-        self._check(first, last + length)
-        file = bisect_right(self._token_starts, first) - 1
-        if last + length <= self._token_starts[file + 1]:
-            out[:] = self._windows(file, length)[starts - self._token_starts[file]]
+        windows = self.windows_of_one_file(starts, length)
+        if windows is not None:
+            out[:] = windows.every[windows.chosen]
             return
         files = np.searchsorted(self._edges, starts, side="right") - 1
         within = starts - self._edges[files]
@@ -147,6 +156,20 @@ class Split:
                 out[row] = part
             else:
                 self._copy(int(starts[row]), out[row])
+
+    def windows_of_one_file(self, starts: Ids, length: int) -> Windows | None:
+        """The windows [windows, length] from ``starts`` on, without a copy; None if they are not all of one file.
+
+        Raises:
+            IndexError: If a window leaves the split.
+        """
+        places = starts.tolist()
+        first, last = min(places), max(places)
+        self._check(first, last + length)
+        file = bisect_right(self._token_starts, first) - 1
+        if last + length > self._token_starts[file + 1]:
+            return None
+        return Windows(self._windows(file, length), starts - self._token_starts[file])
 
     def gather(self, positions: Ids, *, fill: int = 0) -> Ids:
         """The ids at any positions; int64 of the same shape, ``fill`` where a position is negative.
