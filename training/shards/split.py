@@ -124,6 +124,7 @@ class Split:
         self.byte_count = sum(file.bytes for file in files)
         # Many windows in a row are often of one file.
         self._last_map: tuple[int, npt.NDArray[Any]] = -1, np.zeros(0, dtype=dtype)
+        self._paths: dict[int, Path] = {}
         self._index = lru_cache(maxsize=_OPEN_INDEXES)(self._read_index)
 
     def tokens(self, start: int, length: int) -> Ids:
@@ -329,8 +330,18 @@ class Split:
     def _map(self, number: int) -> npt.NDArray[Any]:
         if number != self._last_map[0]:
             file = self.files[number]
-            self._last_map = number, mapped(self._present(file.name, file.sha256), self._dtype, file.tokens)
+            self._last_map = number, mapped(self._path(number), self._dtype, file.tokens)
         return self._last_map[1]
+
+    def _path(self, number: int) -> Path:
+        """The path of a file's tokens; a local one is put together once, which costs as much as reading a window."""
+        file = self.files[number]
+        if self._remote is not None:
+            return self._present(file.name, file.sha256)
+        path = self._paths.get(number)
+        if path is None:
+            path = self._paths[number] = self._folder / file.name
+        return path
 
     def _stretch(self, number: int, begin: int, end: int) -> npt.NDArray[Any]:
         file = self.files[number]
