@@ -27,6 +27,11 @@ def downloads_folder() -> Path:
     return home_folder() / "downloads"
 
 
+def proofs_folder() -> Path:
+    """Which encoders were proved for which vocabularies; may be removed at any time."""
+    return home_folder() / "proofs"
+
+
 def training_runs_folder() -> Path:
     """Working folders of trainings: checkpoints, metrics, TensorBoard files. They are resumed, not renamed."""
     return home_folder() / "training-runs"

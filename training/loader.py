@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from types import TracebackType
@@ -22,8 +23,9 @@ from training.permutation import Integers
 from training.rows import CutRows, PackedRows
 from training.sample_order import Sample, SampleOrder
 from training.shards import ShardError, Shards
+from training.shards.split import Windows
 
-_ORDER_AHEAD = 1 << 10
+_ORDER_AHEAD = 1 << 12
 
 
 class Batch(NamedTuple):
@@ -50,16 +52,33 @@ class Batch(NamedTuple):
 
 
 class _Chunk(NamedTuple):
-    """Many consecutive samples: their sources, the positions of their first targets, and whether they run over the end.
+    """Many consecutive samples.
 
-    ``only`` is the source if there is just one; ``whole`` that none runs over the end.
+    Attributes:
+        sources: Of each.
+        starts: The positions of their first targets.
+        wrapped: Whether they run over the end.
+        over_the_end: Numbers of those that do.
+        only: The source, if there is just one.
+        windows: The rows of those that do not run over the end, if they are all of one file.
     """
 
     sources: Integers
     starts: Integers
     wrapped: npt.NDArray[np.bool_]
+    over_the_end: list[int]
     only: int | None
-    whole: bool
+    windows: Windows | None
+
+    def plain_windows(self, begin: int, end: int) -> Windows | None:
+        """The rows of some of the samples, if they are all of one file and do not run over the end."""
+        if self.windows is None or self.any_over_the_end(begin, end):
+            return None
+        return Windows(self.windows.every, self.windows.chosen[begin:end])
+
+    def any_over_the_end(self, begin: int, end: int) -> bool:
+        """Whether any of some of the samples runs over the end."""
+        return bisect_left(self.over_the_end, begin) < bisect_left(self.over_the_end, end)
 
 
 class SampleReader:
@@ -116,6 +135,11 @@ class SampleReader:
         if parts is None:
             parts = self.order.step(self.order.step_of(first_sample)).parts
         context = self.context // parts
+        if self._plain and not pin_memory:
+            chunk, begin = divmod(first_sample, _ORDER_AHEAD)
+            windows = self._chunk(chunk, context).plain_windows(begin, begin + count)
+            if windows is not None and begin + count <= _ORDER_AHEAD:
+                return Batch(torch.from_numpy(windows.every[windows.chosen].astype(np.int32)), None)
         rows = torch.empty((count, context + 1), dtype=torch.int32, pin_memory=pin_memory)
         if self._plain:
             self._read_plain(first_sample, context, rows.numpy())
@@ -162,7 +186,7 @@ class SampleReader:
             count = min(len(out) - filled, _ORDER_AHEAD - begin)
             chosen = slice(begin, begin + count)
             part = out[filled : filled + count]
-            if ordered.only is not None and (ordered.whole or not ordered.wrapped[chosen].any()):
+            if ordered.only is not None and not ordered.any_over_the_end(begin, begin + count):
                 self._splits[ordered.only].read_windows(ordered.starts[chosen] - 1, context + 1, part)
             else:
                 self._read_mixed(ordered, chosen, context, part)
@@ -183,12 +207,16 @@ class SampleReader:
     def _ordered_chunk(self, chunk: int, context: int) -> _Chunk:
         """Of many consecutive samples the source and the position of the first target."""
         samples = self.order.samples(chunk * _ORDER_AHEAD, _ORDER_AHEAD)
-        windows = np.asarray([cut.windows for cut in self._rows], dtype=np.int64)[samples.source]
+        counts = np.asarray([cut.windows for cut in self._rows], dtype=np.int64)[samples.source]
         tokens = np.asarray([split.token_count for split in self._splits], dtype=np.int64)[samples.source]
-        starts = ((samples.epoch * windows + samples.window) * self.context + samples.part * context) % tokens
+        starts = ((samples.epoch * counts + samples.window) * self.context + samples.part * context) % tokens
         wrapped = (starts < 1) | (starts + context > tokens)
         only = int(samples.source[0]) if (samples.source == samples.source[0]).all() else None
-        return _Chunk(samples.source, starts, wrapped, only, not wrapped.any())
+        windows = None
+        if only is not None and not wrapped.all():
+            inside = np.where(wrapped, starts[~wrapped][0], starts)
+            windows = self._splits[only].windows_of_one_file(inside - 1, context + 1)
+        return _Chunk(samples.source, starts, wrapped, np.flatnonzero(wrapped).tolist(), only, windows)
 
     def _row(self, sample: Sample, context: int) -> tuple[Integers, Integers]:
         """A row int64 [context + 1] and the positions of its targets int64 [context]."""

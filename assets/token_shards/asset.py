@@ -8,7 +8,7 @@ import dagster as dg
 
 from assets.clean_text.errors import CleanTextError
 from assets.clean_text.progress import log_progress
-from assets.home import catalogue_path, outputs_folder
+from assets.home import catalogue_path, outputs_folder, proofs_folder
 from assets.launchpad import launchpad_schema
 from assets.lineage import materialize_dumps, upstream
 from assets.partitions import dumps, one_run_a_dump
@@ -59,6 +59,7 @@ def token_shards(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None
                 settings=settings,
                 out=folder,
                 parts=parts,
+                proofs=proofs_folder(),
                 progress=log_progress("token_shards", context.log.info),
             )
             metadata["encoder"] = report.encoder

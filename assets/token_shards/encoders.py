@@ -8,19 +8,26 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assets.clean_text.arrays import single_array
+from assets.clean_text.kernels.buffers import utf8
 from assets.clean_text.row_groups import RowGroup, unreadable
+from assets.token_shards.proofs import Proof, read_proof, write_proof
 from assets.vocabulary.encoders import Encoder, TrustedEncoder, trusted_encoder
 from assets.vocabulary.encoders.compiled import CompiledEncoder
 from assets.vocabulary.encoders.libraries import FastokensEncoder, ReferenceEncoder
-from assets.vocabulary.tokenizer import TOKENIZER, open_vocabulary
+from assets.vocabulary.encoders.trusted import trusted_again
+from assets.vocabulary.tokenizer import TOKENIZER, Vocabulary, open_vocabulary
 
 _SAMPLED_GROUPS = 4
-_LEAST_SAMPLE, _MOST_SAMPLE = 1 << 17, 1 << 21
-_SAMPLED_SHARE = 1 / 512
+_SHARE, _LEAST = 1 / 512, 1 << 17
+"""Of a dump's texts, on which an encoder is proved, and the bytes of them at least."""
+_SHARE_AGAIN, _LEAST_AGAIN = 1 / 8192, 1 << 15
+"""The same where it was proved before."""
+_MOST = 1 << 21
 _BATCH_ROWS = 16
 
 _OPENERS: dict[str, Callable[[Path], Encoder]] = {
@@ -30,28 +37,45 @@ _OPENERS: dict[str, Callable[[Path], Encoder]] = {
 }
 
 
-def choose_encoder(vocabulary: Path, groups: Sequence[RowGroup]) -> TrustedEncoder:
+def choose_encoder(
+    vocabulary: Path, opened: Vocabulary, groups: Sequence[RowGroup], *, proofs: Path | None = None
+) -> TrustedEncoder:
     """The fastest encoder that gives the ids of ``tokenizers`` on some texts of a dump.
 
     Args:
         vocabulary: Folder of the ``tokenizer.json``.
+        opened: The same, opened.
         groups: The dump's row groups; texts are taken from the beginnings of four of them, as far apart as there are.
+        proofs: Folder in which is kept what was proved, see ``proofs.py``: then fewer texts are tried for a vocabulary
+            for which an encoder was proved before, on another dump. By default nothing is kept.
 
     Raises:
         CleanTextError: If a row group cannot be read.
-        VocabularyError: If the vocabulary cannot be opened.
     """
-    total = sum(group.bytes for group in groups)
-    most = min(max(int(total * _SAMPLED_SHARE), _LEAST_SAMPLE), _MOST_SAMPLE)
-    chosen = groups[:: -(-len(groups) // _SAMPLED_GROUPS) or 1]
-    texts = [_beginning(group, most // len(chosen)) for group in chosen]
-    return trusted_encoder(vocabulary / TOKENIZER, pa.concat_arrays([pa.array([], pa.string()), *texts]))
+    proof = None if proofs is None else read_proof(proofs, opened.sha256)
+    path, tokenizer = vocabulary / TOKENIZER, opened.tokenizer
+    if proof is not None:
+        sample = _sample(groups, _SHARE_AGAIN, _LEAST_AGAIN)
+        again = trusted_again(path, sample, tokenizer=tokenizer, encoder=proof.encoder)
+        if again is not None:
+            return TrustedEncoder(again, f"{proof.note}; proved on an earlier dump, and tried on {len(sample)} of this")
+    trusted = trusted_encoder(path, _sample(groups, _SHARE, _LEAST), tokenizer=tokenizer)
+    if proofs is not None:
+        write_proof(proofs, opened.sha256, Proof(encoder=trusted.encoder.name, note=trusted.note))
+    return trusted
 
 
 @lru_cache(maxsize=1)
 def open_encoder(vocabulary: Path, name: str) -> Encoder:
     """The encoder of that name, without a proof."""
     return _OPENERS[name](vocabulary)
+
+
+def _sample(groups: Sequence[RowGroup], share: float, least: int) -> pa.StringArray:
+    """So large a share of a dump's texts, within bounds."""
+    size = min(max(int(sum(group.bytes for group in groups) * share), least), _MOST)
+    chosen = groups[:: -(-len(groups) // _SAMPLED_GROUPS) or 1]
+    return pa.concat_arrays([pa.array([], pa.string()), *(_beginning(group, size // len(chosen)) for group in chosen)])
 
 
 def _beginning(group: RowGroup, size: int) -> pa.StringArray:
@@ -68,4 +92,5 @@ def _beginning(group: RowGroup, size: int) -> pa.StringArray:
     except (OSError, pa.ArrowException) as error:
         raise unreadable(str(group), error) from error
     found: pa.StringArray = single_array(pa.chunked_array(texts, pa.string()))
-    return found
+    _, offsets = utf8(found)
+    return found.slice(0, int(np.searchsorted(offsets, offsets[0] + size)))

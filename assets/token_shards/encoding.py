@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,11 +16,14 @@ import pyarrow.parquet as pq
 from assets.clean_text.process_pool import available_cores, map_in_order
 from assets.clean_text.progress import SECONDS_BETWEEN, Progress, at_most_every
 from assets.clean_text.row_groups import row_groups
+from assets.clean_text.thread_pool import map_in_threads
 from assets.token_shards.encoders import choose_encoder
 from assets.token_shards.errors import TokenShardError
 from assets.token_shards.parts import read_part
 from assets.token_shards.row_group_encoding import SIGNATURES_FILE, DumpEncoding, EncodingTask, finish_part
 from assets.token_shards.settings import TokenShardSettings
+from assets.vocabulary.encoders import Encoder
+from assets.vocabulary.encoders.compiled import CompiledEncoder
 from assets.vocabulary.tokenizer import open_vocabulary
 from training.shards import SPLITS, ShardCounts, ShardWriter
 
@@ -60,9 +64,10 @@ def encode_dump(
     settings: TokenShardSettings,
     out: Path,
     parts: Path | None = None,
+    proofs: Path | None = None,
     progress: Progress | None = None,
 ) -> TokenShardReport:
-    """Encode all documents of a dump, in their order. Memory: a row group a process, and the writer's buffers.
+    """Encode all documents of a dump, in their order. Memory: a row group a worker, and the writer's buffers.
 
     Args:
         documents: Folder of ``documents-*.parquet`` and ``signatures.parquet``, as clean_text writes them.
@@ -70,23 +75,24 @@ def encode_dump(
         dump: Its name.
         language: Language code of the dump.
         source: The documents' source.
-        settings: Split, size of files, processes.
+        settings: Split, size of files, workers.
         out: Empty folder. Its bytes depend on the documents, their order, the vocabulary and the settings alone: not on
             row groups, processes or runs that were killed before.
         parts: Folder in which encoded row groups are kept and looked for, see ``parts.py``. Whoever calls removes it
             with ``remove_parts`` when ``out`` is safe. By default a temporary one beside ``out``: nothing outlives a
             run that is killed. About the size of the shards.
+        proofs: Folder in which is kept which encoder was proved for the vocabulary, see ``choose_encoder``.
         progress: Called every few seconds and at the end.
 
     Raises:
         TokenShardError: If the signatures are missing or those of other documents, or training or validation would be
             empty.
-        CleanTextError: If documents cannot be read, or a worker process died twice over a row group.
+        CleanTextError: If documents cannot be read, or where processes are needed one died twice over a row group.
         VocabularyError: If the vocabulary cannot be opened.
     """
     opened = open_vocabulary(vocabulary)
     tasks = list(_tasks(documents.absolute()))
-    trusted = choose_encoder(vocabulary, [task.group for task in tasks])
+    trusted = choose_encoder(vocabulary, opened, [task.group for task in tasks], proofs=proofs)
     total = sum(task.group.bytes for task in tasks)
     workers = settings.workers or (1 if total < _INLINE_BYTES else available_cores())
     workers = max(1, min(workers, len(tasks)))
@@ -118,8 +124,7 @@ def encode_dump(
             )
         )
         report(0, total, 0)
-        at_hand = finish if workers > 1 else partial(finish, encoder=trusted.encoder)
-        paths = map_in_order(at_hand, tasks, workers=workers, ahead=len(tasks), name=str)
+        paths = _finished(finish, tasks, encoder=trusted.encoder, workers=workers)
         for task, path in zip(tasks, paths, strict=True):
             try:
                 part = read_part(path)
@@ -144,6 +149,28 @@ def encode_dump(
     if written + left_out != rows:
         raise TokenShardError(f"dump '{dump}': of {rows} documents, {written} were written and {left_out} left out")
     return TokenShardReport(counts, left_out, trusted.note)
+
+
+def _finished(
+    finish: Callable[..., Path], tasks: list[EncodingTask], *, encoder: Encoder, workers: int
+) -> Iterator[Path]:
+    """The parts of all tasks in their order: by threads where the encoder is compiled code, else by processes."""
+    if workers == 1:
+        return map(partial(finish, encoder=encoder), tasks)
+    if not isinstance(encoder, CompiledEncoder):
+        return map_in_order(finish, tasks, workers=workers, ahead=len(tasks), name=str)
+    free: SimpleQueue[Encoder] = SimpleQueue()
+    for number in range(workers):
+        free.put(encoder.twin() if number else encoder)
+
+    def finish_in_a_thread(task: EncodingTask) -> Path:
+        taken = free.get()
+        try:
+            return finish(task, encoder=taken)
+        finally:
+            free.put(taken)
+
+    return map_in_threads(finish_in_a_thread, tasks, workers=workers)
 
 
 def _tasks(documents: Path) -> Iterator[EncodingTask]:

@@ -18,5 +18,7 @@ class TokenShardSettings(Settings):
         1 << 27, ge=1, description="Most tokens in a file; a longer document has a file of its own."
     )
     workers: int = Field(
-        0, ge=0, description="Processes that encode; 0: one a core, a single one for a small dump. Changes no byte."
+        0,
+        ge=0,
+        description="Threads or processes; 0: one a core, a single one for a small dump. Changes no byte.",
     )

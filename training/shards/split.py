@@ -71,6 +71,18 @@ class Span(NamedTuple):
     length: int
 
 
+class Windows(NamedTuple):
+    """Some of the windows of a file.
+
+    Attributes:
+        every: All of its windows, [tokens - length + 1, length], which share their memory.
+        chosen: Numbers of those that are meant, int64 [windows].
+    """
+
+    every: npt.NDArray[Any]
+    chosen: Ids
+
+
 class Split:
     """One split of a shard folder, as one long row of tokens over all its files.
 
@@ -112,6 +124,7 @@ class Split:
         self.byte_count = sum(file.bytes for file in files)
         # Many windows in a row are often of one file.
         self._last_map: tuple[int, npt.NDArray[Any]] = -1, np.zeros(0, dtype=dtype)
+        self._paths: dict[int, Path] = {}
         self._index = lru_cache(maxsize=_OPEN_INDEXES)(self._read_index)
 
     def tokens(self, start: int, length: int) -> Ids:
@@ -132,12 +145,9 @@ class Split:
         """
         if not starts.size:
             return
-        ordered = sorted(starts.tolist())
-        first, last = ordered[0], ordered[-1]
-        self._check(first, last + length)
-        file = bisect_right(self._token_starts, first) - 1
-        if last + length <= self._token_starts[file + 1]:
-            out[:] = self._windows(file, length)[starts - self._token_starts[file]]
+        windows = self.windows_of_one_file(starts, length)
+        if windows is not None:
+            out[:] = windows.every[windows.chosen]
             return
         files = np.searchsorted(self._edges, starts, side="right") - 1
         within = starts - self._edges[files]
@@ -147,6 +157,20 @@ class Split:
                 out[row] = part
             else:
                 self._copy(int(starts[row]), out[row])
+
+    def windows_of_one_file(self, starts: Ids, length: int) -> Windows | None:
+        """The windows [windows, length] from ``starts`` on, without a copy; None if they are not all of one file.
+
+        Raises:
+            IndexError: If a window leaves the split.
+        """
+        places = starts.tolist()
+        first, last = min(places), max(places)
+        self._check(first, last + length)
+        file = bisect_right(self._token_starts, first) - 1
+        if last + length > self._token_starts[file + 1]:
+            return None
+        return Windows(self._windows(file, length), starts - self._token_starts[file])
 
     def gather(self, positions: Ids, *, fill: int = 0) -> Ids:
         """The ids at any positions; int64 of the same shape, ``fill`` where a position is negative.
@@ -306,8 +330,18 @@ class Split:
     def _map(self, number: int) -> npt.NDArray[Any]:
         if number != self._last_map[0]:
             file = self.files[number]
-            self._last_map = number, mapped(self._present(file.name, file.sha256), self._dtype, file.tokens)
+            self._last_map = number, mapped(self._path(number), self._dtype, file.tokens)
         return self._last_map[1]
+
+    def _path(self, number: int) -> Path:
+        """The path of a file's tokens; a local one is put together once, which costs as much as reading a window."""
+        file = self.files[number]
+        if self._remote is not None:
+            return self._present(file.name, file.sha256)
+        path = self._paths.get(number)
+        if path is None:
+            path = self._paths[number] = self._folder / file.name
+        return path
 
     def _stretch(self, number: int, begin: int, end: int) -> npt.NDArray[Any]:
         file = self.files[number]

@@ -15,3 +15,9 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     loop: Callable[..., Any] = numba.njit(cache=True, nogil=True, _nrt=False)(function)  # type: ignore[call-overload]
     return loop
+
+
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, written into each compiled loop that calls it: for what is short and called for each word."""
+    loop: Callable[..., Any] = numba.njit(cache=True, nogil=True, _nrt=False, inline="always")(function)  # type: ignore[call-overload]
+    return loop

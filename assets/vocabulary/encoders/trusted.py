@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -33,34 +34,32 @@ class TrustedEncoder:
     note: str
 
 
-def trusted_encoder(tokenizer_json: Path, sample: Texts) -> TrustedEncoder:
+_CANDIDATES: dict[str, Callable[[Path, dict[str, Any]], Encoder]] = {
+    CompiledEncoder.name: lambda path, definition: CompiledEncoder(definition),
+    FastokensEncoder.name: lambda path, definition: FastokensEncoder(path),
+}
+
+
+def trusted_encoder(tokenizer_json: Path, sample: Texts, *, tokenizer: Tokenizer | None = None) -> TrustedEncoder:
     """The first of our own, fastokens and tokenizers that encodes a sample and some odd texts as tokenizers does.
 
     Args:
         tokenizer_json: The vocabulary.
         sample: Texts of those that will be encoded; the first two mebibytes of them are tried.
+        tokenizer: The vocabulary as tokenizers opens it, where it is at hand; it takes special tokens' names as text.
 
     Raises:
         VocabularyError: If tokenizers cannot open the vocabulary.
     """
-    try:
-        tokenizer = Tokenizer.from_file(str(tokenizer_json))
-    except Exception as error:  # the library raises nothing narrower
-        raise VocabularyError(f"{tokenizer_json} is no tokenizer ({error}); run the stage vocabulary again") from None
-    tokenizer.encode_special_tokens = True
-    reference = ReferenceEncoder(tokenizer)
+    reference = ReferenceEncoder(tokenizer or _opened(tokenizer_json))
     definition = json.loads(tokenizer_json.read_text(encoding="utf-8"))
     special = [token["content"] for token in definition["added_tokens"]]
     texts = large(_first_bytes(sample) + odd_texts(special))
     expected = reference.encode(texts)
-    candidates: list[tuple[str, Callable[[], Encoder]]] = [
-        (CompiledEncoder.name, lambda: CompiledEncoder(definition)),
-        (FastokensEncoder.name, lambda: FastokensEncoder(tokenizer_json)),
-    ]
     refused = []
-    for name, make in candidates:
+    for name, make in _CANDIDATES.items():
         try:
-            encoder = make()
+            encoder = make(tokenizer_json, definition)
         except UnsuitableError as error:
             refused.append(f"{name}: {error}")
             continue
@@ -70,6 +69,26 @@ def trusted_encoder(tokenizer_json: Path, sample: Texts) -> TrustedEncoder:
         excerpt = str(texts[differs])[:40]
         refused.append(f"{name}: its ids differ from those of tokenizers on {excerpt!r}")
     return TrustedEncoder(reference, _note(reference.name, len(texts), refused))
+
+
+def trusted_again(tokenizer_json: Path, sample: Texts, *, tokenizer: Tokenizer, encoder: str) -> Encoder | None:
+    """The encoder that was proved for a vocabulary before, unless it differs from tokenizers on a sample of new texts.
+
+    Args:
+        tokenizer_json: The vocabulary.
+        sample: Texts of those that will be encoded.
+        tokenizer: The vocabulary as tokenizers opens it; it takes special tokens' names as text.
+        encoder: Its name.
+    """
+    reference = ReferenceEncoder(tokenizer)
+    if encoder == reference.name:
+        return reference
+    try:
+        found = _CANDIDATES[encoder](tokenizer_json, json.loads(tokenizer_json.read_text(encoding="utf-8")))
+    except (KeyError, UnsuitableError):
+        return None
+    texts = large(_first_bytes(sample))
+    return found if _first_difference(found.encode(texts), reference.encode(texts)) is None else None
 
 
 def odd_texts(special: list[str]) -> list[str]:
@@ -106,6 +125,15 @@ def odd_texts(special: list[str]) -> list[str]:
         "日本語abc日本語 日本",
     ]
     return texts + [f"a {name}b{name} {name}" for name in special]
+
+
+def _opened(tokenizer_json: Path) -> Tokenizer:
+    try:
+        tokenizer = Tokenizer.from_file(str(tokenizer_json))
+    except Exception as error:  # the library raises nothing narrower
+        raise VocabularyError(f"{tokenizer_json} is no tokenizer ({error}); run the stage vocabulary again") from None
+    tokenizer.encode_special_tokens = True
+    return tokenizer
 
 
 def _first_bytes(sample: Texts) -> list[str]:

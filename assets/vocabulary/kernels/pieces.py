@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from assets.clean_text.kernels.compiled import compiled
+from assets.clean_text.kernels.compiled import compiled, inlined
 from assets.vocabulary.kernels.classes import LETTER, LINE_END, NUMBER, SPACE, UNSPACED_SCRIPT
 from assets.vocabulary.patterns import LONGEST_RUN
 
@@ -48,7 +48,7 @@ def classify(data: Any, start: int, end: int, classes: Any, kinds: Any) -> None:
         place += size
 
 
-@compiled
+@inlined
 def piece_end(
     data: Any, kinds: Any, eights: Any, shift: int, place: int, end: int, longest_han_run: int, digits: int
 ) -> Any:
@@ -115,8 +115,8 @@ def piece_end(
 @compiled
 def _limited(data: Any, start: int, stop: int, most: int) -> Any:
     """The end of at most so many characters of a run; its last character may be cut."""
-    if stop - start <= most and data[start] < 0x80:
-        # Not more characters than bytes, and none was cut: only runs of longer ones are stopped early.
+    if stop - start <= most:
+        # Not more characters than bytes, and none was cut: a run is stopped early at four bytes a character only.
         return stop
     count, place = 0, start
     while place < stop and count < most:

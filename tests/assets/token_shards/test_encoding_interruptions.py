@@ -19,7 +19,7 @@ import pytest
 from assets.token_shards.encoding import encode_dump
 from assets.token_shards.parts import is_whole, remove_parts
 from assets.token_shards.settings import TokenShardSettings
-from tests.assets.vocabulary.documents import CHINESE, ENGLISH, write_documents
+from tests.assets.vocabulary.documents import CHINESE, ENGLISH, train, write_documents
 
 RUN = """
 import sys
@@ -89,7 +89,7 @@ def uninterrupted(documents: Path, vocabulary: Path, tmp_path_factory: pytest.Te
 def begin(documents: Path, vocabulary: Path, tmp_path: Path) -> Begin:
     """Begins a run in a process of its own, its parts in ``parts`` below the test's folder."""
 
-    def run(out: Path, *, workers: int) -> subprocess.Popen[bytes]:
+    def run(out: Path, *, workers: int, vocabulary: Path = vocabulary) -> subprocess.Popen[bytes]:
         script = tmp_path / "run.py"
         script.write_text(RUN)
         chosen = SETTINGS.model_copy(update={"workers": workers}).model_dump_json()
@@ -143,22 +143,37 @@ def test_a_run_that_was_killed_goes_on_where_it_was(
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_loses_nothing(tmp_path: Path, begin: Begin, uninterrupted: dict[str, str]) -> None:
-    process = begin(tmp_path / "out", workers=2)
+def test_a_worker_that_is_killed_loses_nothing(tmp_path: Path, documents: Path, begin: Begin) -> None:
+    """Of an encoder that needs processes."""
+    vocabulary = of_another_pattern(tmp_path)
+    process = begin(tmp_path / "out", workers=2, vocabulary=vocabulary)
     while len(finished(tmp_path / "parts")) < 3:
         assert process.poll() is None
         time.sleep(0.001)
     children = psutil.Process(process.pid).children()
     next(child for child in children if any("spawn_main" in word for word in child.cmdline())).kill()
     assert process.wait() == 0
-    assert file_hashes(tmp_path / "out") == uninterrupted
+    assert file_hashes(tmp_path / "out") == encode(documents, vocabulary, tmp_path / "alone")
+
+
+def of_another_pattern(folder: Path) -> Path:
+    """A vocabulary that our own encoder leaves to others."""
+    train(folder, {"en": ENGLISH, "zh": CHINESE}, size=400, pattern="gpt2")
+    return folder / "vocabulary"
 
 
 def test_any_number_of_workers_writes_the_same_bytes(
     tmp_path: Path, documents: Path, vocabulary: Path, uninterrupted: dict[str, str]
 ) -> None:
     assert encode(documents, vocabulary, tmp_path / "two", workers=2) == uninterrupted
-    assert [path.name for path in tmp_path.iterdir()] == ["two"]
+    assert encode(documents, vocabulary, tmp_path / "five", workers=5) == uninterrupted
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["five", "two"]
+
+
+def test_an_encoder_that_needs_processes_writes_the_same_bytes(tmp_path: Path, documents: Path) -> None:
+    vocabulary = of_another_pattern(tmp_path)
+    alone = encode(documents, vocabulary, tmp_path / "one")
+    assert encode(documents, vocabulary, tmp_path / "two", workers=2) == alone
 
 
 @pytest.mark.parametrize("damage", ["truncated", "one bit", "empty", "missing", "no hash"])
