@@ -68,25 +68,27 @@ def find_disagreement(module: nn.Module, *, step: int, rank: int, ranks: int) ->
     named = list(module.named_parameters())
     whole = [not hasattr(parameter, "ds_tensor") for _, parameter in named]
     sums = [int(bit_sum(parameter)) if here else 0 for (_, parameter), here in zip(named, whole, strict=True)]
-    own_fault = next((number for number, (_, parameter) in enumerate(named) if _differs_from_master(parameter)), -1)
+    by_master = [_as_master(parameter) for _, parameter in named]
     found: list[Any] = [None] * ranks
-    torch.distributed.all_gather_object(found, (sums, own_fault))
-    faulty = tuple(number for number, (_, fault) in enumerate(found) if fault >= 0)
-    if faulty:
-        first = found[faulty[0]][1]
-        return Disagreement(step, named[first][0], faulty, tuple(one[0][first] for one in found))
-    for number, (name, _) in enumerate(named):
+    torch.distributed.all_gather_object(found, (sums, by_master))
+    for number, (name, parameter) in enumerate(named):
         by_rank = tuple(one[0][number] for one in found)
+        masters = [one[1][number] for one in found]
+        faulty = tuple(one for one, (right, _) in enumerate(masters) if right is False)
+        if faulty:
+            return Disagreement(step, name, faulty, by_rank)
         if len(set(by_rank)) > 1:
-            most = max(set(by_rank), key=by_rank.count)
-            majority = by_rank.count(most) > ranks / 2
+            # Who has a master of the whole weight knows what it must be.
+            known = [by_rank[one] for one, (right, size) in enumerate(masters) if right and size == parameter.numel()]
+            most = known[0] if known else max(set(by_rank), key=by_rank.count)
             others = tuple(one for one, value in enumerate(by_rank) if value != most)
-            return Disagreement(step, name, others if majority else (), by_rank)
+            majority = by_rank.count(most) > ranks / 2
+            return Disagreement(step, name, others if known or majority else (), by_rank)
     return None
 
 
-def _differs_from_master(parameter: nn.Parameter) -> bool:
-    """Whether this rank's part of a weight is no rounding of its master."""
+def _as_master(parameter: nn.Parameter) -> tuple[bool | None, int]:
+    """Whether this rank's part of a weight is its master, rounded, and the part's size; None where it has no master."""
     master: Tensor | None = None
     sharded: Tensor | None = getattr(parameter, "ds_tensor", None)
     if sharded is not None and hasattr(parameter, "_z3_optimizer"):
@@ -97,9 +99,9 @@ def _differs_from_master(parameter: nn.Parameter) -> bool:
         address = mapping.lp_fragment_address
         part = parameter.detach().flatten()[address.start : address.start + address.numel]
     if master is None:
-        return False
+        return None, 0
     rounded = master.detach().flatten()[: part.numel()].to(part.dtype)
-    return not torch.equal(rounded.to(part.device), part)
+    return torch.equal(rounded.to(part.device), part), part.numel()
 
 
 def remember_disagreement(run: Path, found: Disagreement) -> None:
