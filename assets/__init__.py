@@ -1,1 +1,7 @@
 """What exists: one folder a stage, in the order the data flows."""
+
+from pathlib import Path
+
+from assets.compiled_cache import set_compiled_cache
+
+set_compiled_cache(Path(__file__).parent)
