@@ -21,6 +21,7 @@ from training.models import (
     training_flops_per_token,
 )
 from training.models.norms import RootMeanSquareNorm
+from training.models.recomputation import Recomputation
 from training.models.rotary import rotary_angles, rotate
 from training.settings import SettingsError
 
@@ -37,10 +38,10 @@ TINY = {
 }
 
 
-def tiny_model(*, seed: int = 0, activation_checkpointing: bool = False, **changes: Any) -> LanguageModel:
+def tiny_model(*, seed: int = 0, recomputation: Recomputation = "none", **changes: Any) -> LanguageModel:
     """A model with weights large enough that everything in it matters."""
     shape = ModelSettings.model_validate(TINY | changes)
-    model = build_model(shape, activation_checkpointing=activation_checkpointing)
+    model = build_model(shape, recomputation=recomputation)
     initialise(model, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -186,10 +187,11 @@ def test_the_loss_is_float32_in_any_precision() -> None:
     assert model(tokens, tokens)[0].dtype == torch.float32
 
 
+@pytest.mark.parametrize("recomputation", ["selective", "full"])
 @pytest.mark.parametrize("tied", [False, True])
-def test_activation_checkpointing_changes_no_gradient(tied: bool) -> None:
+def test_activation_checkpointing_changes_no_gradient(tied: bool, recomputation: Recomputation) -> None:
     plain = tiny_model(tied_embedding=tied)
-    checkpointed = tiny_model(tied_embedding=tied, activation_checkpointing=True)
+    checkpointed = tiny_model(tied_embedding=tied, recomputation=recomputation)
     tokens, targets = random_tokens(2, 12), random_tokens(2, 12, seed=1)
     losses = []
     for model in (plain, checkpointed):
