@@ -6,10 +6,10 @@ code of before would go on running in those whose own file is the same.
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Iterable
 from pathlib import Path
+
+from training.artifact import code_hash
 
 CACHE_DIR = "NUMBA_CACHE_DIR"
 
@@ -18,21 +18,17 @@ def set_compiled_cache(package: Path) -> None:
     """Name the folder for numba, which reads the variable when it is imported; one that is given stays.
 
     Args:
-        package: Folder of the Python files, all of which count.
+        package: Folder of the Python files; those count that are compiled or call what is.
     """
     if CACHE_DIR in os.environ:
         return
     beside = package / "__pycache__"
     parent = beside if os.access(package, os.W_OK) else Path.home() / ".cache" / "corpusline"
-    os.environ[CACHE_DIR] = str(parent / f"numba-{code_hash(package.rglob('*.py'))}")
+    state = code_hash(package, filter(_is_compiled, package.rglob("*.py")))
+    os.environ[CACHE_DIR] = str(parent / f"numba-{state}")
 
 
-def code_hash(files: Iterable[Path]) -> str:
-    """Twelve digits that change with any of the files' contents."""
-    digest = hashlib.sha256()
-    for path in sorted(files):
-        content = path.read_bytes()
-        # Only what is compiled, or calls what is.
-        if b"numba" in content or b"kernels" in content:
-            digest.update(path.name.encode() + b"\0" + content + b"\0")
-    return digest.hexdigest()[:12]
+def _is_compiled(path: Path) -> bool:
+    """Whether a file has functions that are compiled, or calls such."""
+    content = path.read_bytes()
+    return b"numba" in content or b"kernels" in content

@@ -58,6 +58,7 @@ def resume(
     from assets.language_model.launchers.local import rank_environment
     from assets.language_model.supervision import train_supervised
     from training.events import read_events
+    from training.exit_codes import STOPPED
     from training.stop_signal import StopSignal
 
     found = _find(run)
@@ -79,7 +80,7 @@ def resume(
         return stop.received
 
     if not train_supervised(found, launch, environment=rank_environment(launch), tick=tick):
-        raise typer.Exit(75)
+        raise typer.Exit(STOPPED)
 
 
 def export(

@@ -10,7 +10,6 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
@@ -21,12 +20,13 @@ from training.averaging import read_average
 from training.checkpoint import FOLDER, Checkpoint, CheckpointError, open_checkpoint, step_of
 from training.export import export_model
 from training.models import build_model
+from training.parameter_states import PLAIN
 from training.preflight import open_data
 from training.run_settings import RunSettings
 from training.samples import finished_run
 from training.settings import SettingsError
 from training.shards import ShardError
-from training.snapshot import DamagedFileError, load_data, plain_records
+from training.snapshot import DamagedFileError, load_data, only_data
 
 
 def checkpoint_weights(folder: Path, checkpoint: Checkpoint, settings: RunSettings) -> dict[str, Tensor]:
@@ -41,16 +41,12 @@ def checkpoint_weights(folder: Path, checkpoint: Checkpoint, settings: RunSettin
         if settings.training.averaging:
             return read_average(folder, shapes)
         if checkpoint.zero_stage:
-            torch.serialization.add_safe_globals(plain_records())
-            weights = get_fp32_state_dict_from_zero_checkpoint(str(folder.parent), tag=folder.name)
+            with only_data(folder):
+                weights = get_fp32_state_dict_from_zero_checkpoint(str(folder.parent), tag=folder.name)
         else:
-            weights = load_data(folder / "mp_rank_00_model_states.pt")["module"]
+            weights = load_data(folder / PLAIN)["module"]
     except DamagedFileError as error:
         raise CheckpointError(str(error)) from error
-    except UnpicklingError as error:
-        raise CheckpointError(
-            f"{folder} holds more than data and is not opened ({str(error).splitlines()[0]})"
-        ) from error
     missing = sorted(shapes.keys() - weights.keys())
     if missing:
         raise CheckpointError(f"{folder} lacks the weights {', '.join(missing[:3])}")

@@ -100,7 +100,7 @@ class Training:
         found, self.damaged = newest_checkpoint(
             self.run, rank=self.rank, ranks=self.ranks, wanted=self._is_of_these_steps
         )
-        needed = Conversion()
+        needed: Conversion = "none"
         if found is not None:
             needed = conversion(found[1], ranks=self.ranks, zero_stage=settings.parallel.zero_stage)
         start = None if found or run_settings.continue_from is None else Path(run_settings.continue_from)
@@ -108,7 +108,7 @@ class Training:
             settings,
             self.ranks,
             initial=None if start is None else load_model(start / MODEL),
-            universal=needed.through_universal,
+            universal=needed == "universal",
         )
         self.step = 0
         self.stopping = False
@@ -539,7 +539,7 @@ class Training:
         exported = self.step
         if self.settings.keep_best and self.best.step != self.step:
             folder, checkpoint = open_checkpoint(self.run, self.best.step)
-            self._load(folder, checkpoint, Conversion())
+            self._load(folder, checkpoint, "none")
             exported = self.best.step
             self.validation = self.best_validation()
         if self.average is None:

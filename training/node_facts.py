@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import os
 import platform
@@ -16,10 +15,11 @@ from pathlib import Path
 
 import psutil
 
-from training.artifact import file_sha256
+from training.artifact import code_hash, file_sha256
 from training.run_settings import RunSettings
 from training.shards import DESCRIPTION, is_remote
 
+_CODE = Path(__file__).parent
 PACKAGES = ("torch", "deepspeed", "numpy", "pyarrow", "tokenizers", "safetensors", "pydantic")
 LEAST_FREE_BYTES = 1 << 28
 """Of memory for each rank, and on the disk of temporary files, where kernels are compiled and libraries spill."""
@@ -103,7 +103,7 @@ def node_facts(settings: RunSettings, *, ranks: int, gpus: bool) -> NodeFacts:
         problems.append(f"it has {free_memory / 1e9:.1f} GB of free memory for {ranks} rank(s); end what takes it")
     if free_temporary < LEAST_FREE_BYTES:
         problems.append(f"its folder {temporary} has {free_temporary / 1e9:.1f} GB free; free some, or set TMPDIR")
-    same = {"Python": platform.python_version(), "code": _code_hash()}
+    same = {"Python": platform.python_version(), "code": code_hash(_CODE, _CODE.rglob("*.py"))}
     same |= {package: _version(package) for package in PACKAGES}
     same |= {f"data {source.folder}": _shards_hash(source.folder) for source in settings.data}
     same |= {"vocabulary": _file_hash(Path(settings.vocabulary) / "tokenizer.json")}
@@ -152,17 +152,9 @@ def _version(package: str) -> str:
         return "missing"
 
 
-def _code_hash() -> str:
-    """Of all files of this package, the names among them; the first characters tell versions apart."""
-    folder, digest = Path(__file__).parent, hashlib.sha256()
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:12]
-
-
 def _commit() -> str:
     try:
-        command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+        command = ["git", "-C", str(_CODE), "rev-parse", "HEAD"]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -16,7 +16,8 @@ from training.optimizers import parameter_groups
 from training.snapshot import load_data
 
 WEIGHT, STEP = "fp32", "step"
-_PLAIN = "mp_rank_00_model_states.pt"
+PLAIN = "mp_rank_00_model_states.pt"
+"""All of stage 0."""
 _OF_RANK = "zero_pp_rank_{rank}_mp_rank_00_{kind}_states.pt"
 
 ParameterState = tuple[nn.Parameter, dict[str, Any]]
@@ -27,7 +28,7 @@ def plain_states(
     folder: Path, module: nn.Module, model: ModelSettings, optimizer: OptimizerSettings
 ) -> Iterator[ParameterState]:
     """Of stage 0: PyTorch numbers an optimizer's parameters in the order of its groups."""
-    content = load_data(folder / _PLAIN, map_location="cpu")
+    content = load_data(folder / PLAIN, map_location="cpu")
     states, masters = content["optimizer"], None
     if "fp32_groups" in states:
         # In bfloat16 DeepSpeed keeps masters, in the same order.

@@ -13,9 +13,8 @@ import shutil
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import deepspeed
 import deepspeed.comm as dist
@@ -36,28 +35,17 @@ from training.parameter_states import (
     plain_states,
     universal_states,
 )
-from training.snapshot import DamagedFileError, plain_records
+from training.snapshot import DamagedFileError, only_data
 
-
-@dataclass(frozen=True)
-class Conversion:
-    """What lies between a checkpoint and the engine that goes on from it.
-
-    Attributes:
-        through_universal: DeepSpeed's universal form, which the engine reads.
-        by_parameter: Everything is put over by us.
-    """
-
-    through_universal: bool = False
-    by_parameter: bool = False
+Conversion = Literal["none", "universal", "by parameter"]
+"""Between a checkpoint and the engine that goes on from it: DeepSpeed's universal form, or all is put over by us."""
 
 
 def conversion(checkpoint: Checkpoint, *, ranks: int, zero_stage: int) -> Conversion:
     """What is needed to go on with that many ranks by that stage."""
     if checkpoint.zero_stage == zero_stage and (zero_stage == 0 or checkpoint.ranks == ranks):
-        return Conversion()
-    by_universal = {checkpoint.zero_stage, zero_stage} <= {1, 2}
-    return Conversion(through_universal=by_universal, by_parameter=not by_universal)
+        return "none"
+    return "universal" if {checkpoint.zero_stage, zero_stage} <= {1, 2} else "by parameter"
 
 
 def load_checkpoint(
@@ -92,9 +80,9 @@ def load_checkpoint(
     if average is not None:
         average.load(folder)
     try:
-        if needed.by_parameter:
+        if needed == "by parameter":
             _put_over(engine, folder, checkpoint, model, optimizer)
-        elif needed.through_universal:
+        elif needed == "universal":
             with _Universal(folder) as universal:
                 _read(engine, universal)
         else:
@@ -133,7 +121,6 @@ class _Universal:
 def _make_universal(folder: Path, out: Path) -> None:
     from deepspeed.checkpoint import ds_to_universal
 
-    torch.serialization.add_safe_globals(plain_records())
     arguments = Namespace(
         input_folder=str(folder),
         output_folder=str(out),
@@ -143,7 +130,7 @@ def _make_universal(folder: Path, out: Path) -> None:
         strict=True,
         inject_missing_state=True,
     )
-    with redirect_stdout(io.StringIO()):
+    with only_data(folder), redirect_stdout(io.StringIO()):
         ds_to_universal.main(arguments)
     (folder.parent / "latest_universal").unlink(missing_ok=True)
 

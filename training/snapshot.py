@@ -126,11 +126,24 @@ def load_data(path: Path, *, map_location: Any = None) -> Any:
     Raises:
         DamagedFileError: If something in it would have to be executed.
     """
-    # Let in for good: the context manager of that name also takes away what others had let in before, and DeepSpeed
-    # opens files of a converted checkpoint itself.
-    torch.serialization.add_safe_globals(plain_records())
-    try:
+    with only_data(path):
         return torch.load(path, map_location=map_location, weights_only=True)
+
+
+@contextmanager
+def only_data(path: Path) -> Iterator[None]:
+    """Around whatever opens files of DeepSpeed's, so that what they are allowed to hold is the same.
+
+    Args:
+        path: The file, or the folder that they are in.
+
+    Raises:
+        DamagedFileError: If something in it would have to be executed.
+    """
+    # Let in for good: the context manager of that name also takes away what others had let in before.
+    torch.serialization.add_safe_globals(_plain_records())
+    try:
+        yield
     except UnpicklingError as error:
         raise DamagedFileError(
             f"{path} holds more than data and is not opened ({str(error).splitlines()[0]}); remove its checkpoint"
@@ -180,7 +193,7 @@ class _Hashed:
         return self._hash.hexdigest()
 
 
-def plain_records() -> list[Any]:
+def _plain_records() -> list[Any]:
     """What DeepSpeed keeps beside tensors: enumerations and records of numbers."""
     from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
     from deepspeed.runtime.zero.config import ZeroStageEnum

@@ -35,6 +35,7 @@ from training.checkpoint import CheckpointError
 from training.compiled_code import set_compiler_folders
 from training.corruption import CorruptionError
 from training.divergence import DivergedError
+from training.exit_codes import AWAY, CORRUPTED, DONE, REFUSED, STOPPED
 from training.exports import ExportError
 from training.loop import MODEL, SpikeFound, Training
 from training.memory import check_memory, free_memory
@@ -49,7 +50,6 @@ from training.spikes import Spike
 from training.stop_signal import StopSignal
 from training.watchdog import Watchdog
 
-AWAY, WRONG_INPUT, STOPPED, CORRUPTED = 1, 2, 75, 76
 LOCK = ".lock"
 
 log = logging.getLogger("training")
@@ -110,7 +110,7 @@ def run_training(path: Path, *, deepspeed_file: Path | None = None) -> int:
                 with watchdog.pause():
                     training.finish()
                 recorder.say(f"done: the model is in {run / MODEL}", step=training.step)
-            return 0
+            return DONE
 
 
 @contextmanager
@@ -137,7 +137,7 @@ def main() -> int:
         return AWAY
     except (SettingsError, ShardError, SampleOrderError, CheckpointError, ExportError, DivergedError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return WRONG_INPUT
+        return REFUSED
     except CorruptionError as error:
         print(f"error: {error}", file=sys.stderr)
         return CORRUPTED

@@ -17,6 +17,7 @@ from assets.language_model.launchers.processes import last_lines
 from assets.language_model.launchers.settings import LaunchSettings
 from assets.language_model.training_run import TrainingRun
 from training.events import Event, append_event
+from training.exit_codes import REFUSED, STOPPED
 from training.settings import SettingsError
 from training.watchdog import STACKS, read_heartbeat
 
@@ -24,8 +25,6 @@ POLL_SECONDS = 0.5
 SUPERVISED = ".supervised"
 ERROR_LINES = 30
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
-# Exit codes of training/train.py: what it names itself, and a stop that was asked for.
-REFUSED, STOPPED = 2, 75
 _HUNG = -signal.SIGKILL
 # Python's own last line of an uncaught error, or the trainer's; pdsh begins it with a node's name, torch with a rank's.
 _ERROR = re.compile(

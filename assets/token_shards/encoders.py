@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,8 @@ from assets.clean_text.kernels.buffers import utf8
 from assets.clean_text.row_groups import RowGroup, unreadable
 from assets.token_shards.proofs import Proof, read_proof, write_proof
 from assets.vocabulary.encoders import Encoder, TrustedEncoder, trusted_encoder
-from assets.vocabulary.encoders.compiled import CompiledEncoder
-from assets.vocabulary.encoders.libraries import FastokensEncoder, ReferenceEncoder
-from assets.vocabulary.encoders.trusted import trusted_again
-from assets.vocabulary.tokenizer import TOKENIZER, Vocabulary, open_vocabulary
+from assets.vocabulary.encoders.trusted import named_encoder, trusted_again
+from assets.vocabulary.tokenizer import TOKENIZER, Vocabulary
 
 _SAMPLED_GROUPS = 4
 _SHARE, _LEAST = 1 / 512, 1 << 17
@@ -29,12 +26,6 @@ _SHARE_AGAIN, _LEAST_AGAIN = 1 / 8192, 1 << 15
 """The same where it was proved before."""
 _MOST = 1 << 21
 _BATCH_ROWS = 16
-
-_OPENERS: dict[str, Callable[[Path], Encoder]] = {
-    CompiledEncoder.name: lambda folder: CompiledEncoder(json.loads((folder / TOKENIZER).read_text(encoding="utf-8"))),
-    FastokensEncoder.name: lambda folder: FastokensEncoder(folder / TOKENIZER),
-    ReferenceEncoder.name: lambda folder: ReferenceEncoder(open_vocabulary(folder).tokenizer),
-}
 
 
 def choose_encoder(
@@ -68,7 +59,7 @@ def choose_encoder(
 @lru_cache(maxsize=1)
 def open_encoder(vocabulary: Path, name: str) -> Encoder:
     """The encoder of that name, without a proof."""
-    return _OPENERS[name](vocabulary)
+    return named_encoder(vocabulary / TOKENIZER, name)
 
 
 def _sample(groups: Sequence[RowGroup], share: float, least: int) -> pa.StringArray:

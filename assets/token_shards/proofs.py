@@ -7,7 +7,6 @@ damaged counts as not there.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -19,7 +18,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from assets import vocabulary
-from training.artifact import fingerprint
+from training.artifact import code_hash, fingerprint
 
 _LIBRARIES = ("tokenizers", "fastokens", "numba", "numpy")
 _CODE = ("encoders/*.py", "kernels/*.py", "patterns.py", "byte_letters.py")
@@ -61,10 +60,8 @@ def _path(proofs: Path, vocabulary_hash: str) -> Path:
 @lru_cache(maxsize=1)
 def _circumstances() -> tuple[str, ...]:
     folder = Path(vocabulary.__file__).parent
-    code = hashlib.sha256()
-    for path in sorted(path for pattern in _CODE for path in folder.glob(pattern)):
-        code.update(path.read_bytes())
-    return platform.machine(), code.hexdigest(), *map(_version, _LIBRARIES)
+    code = code_hash(folder, (path for pattern in _CODE for path in folder.glob(pattern)))
+    return platform.machine(), code, *map(_version, _LIBRARIES)
 
 
 def _version(library: str) -> str:

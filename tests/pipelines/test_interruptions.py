@@ -6,14 +6,13 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from small_line import Jobs, run_configuration
+from started_job import start_job, wait_for_path, wait_for_step
 
 from training.checkpoint import newest_checkpoint
 from training.events import read_events
@@ -21,29 +20,15 @@ from training.records import read_records
 
 STEPS = 1500
 CONFIGURATION = run_configuration(steps=STEPS, checkpoint_every=100, validate_every=STEPS, log_every=5)
-RUN_JOBS = Path(__file__).with_name("run_jobs.py")
 
 
 @pytest.fixture
 def started(tmp_path: Path, sources: Path, own_home: Path) -> tuple[subprocess.Popen[str], Path, Path]:
     """The job, on its way in a training of many steps; the folder of that training; where its result will be."""
-    given, answer = tmp_path / "interrupted.json", tmp_path / "interrupted-results.json"
-    given.write_text(json.dumps([{"job": "raw_to_model", "config": CONFIGURATION}]))
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", str(RUN_JOBS), str(given), str(answer)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        cwd=tmp_path,
-    )
-    deadline = time.monotonic() + 240
-    while True:
-        runs = list((own_home / "training-runs").glob("*"))
-        if runs and any(record["step"] >= 150 for record in read_records(runs[0] / "metrics.jsonl")):
-            return process, runs[0], answer
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    process, answer = start_job(tmp_path, CONFIGURATION)
+    run = wait_for_path(own_home / "training-runs", "*", process, 240)
+    wait_for_step(run, 150, process, 240)
+    return process, run, answer
 
 
 def ranks_of(run: Path) -> list[psutil.Process]:

@@ -26,9 +26,9 @@ from assets.language_model.launchers.programs import TRAINER
 from assets.language_model.launchers.settings import LaunchSettings
 from assets.language_model.training_run import TrainingRun
 from pipelines.command_line import app
-from tests.training.trainer_runs import losses, write_counting_documents
+from tests.assets.language_model.small_training import configure_small
+from tests.training.trainer_runs import losses, wait_for_step, write_counting_documents
 from training.events import Event, append_event, read_events
-from training.run_settings import TrainingSettings
 from training.spikes import Spike, add_skipped
 from training.suspects import Suspect, append_suspects
 from training.watchdog import Heartbeat
@@ -50,25 +50,10 @@ def configure(tmp_path: Path) -> Configure:
 
     def write(name: str, *, processes: int = 1, stage: int = 0, **training: Any) -> TrainingRun:
         run = TrainingRun(training_runs_folder() / name)
-        settings = {
-            "steps": 24,
-            "batch": 8,
-            "log_every": 1,
-            "validate_every": 12,
-            "checkpoint_every": 6,
-            "keep_checkpoints": 4,
-            "inspect_every": 0,
-            "model": {"width": 32, "layers": 2, "heads": 4, "feed_forward_width": 64, "context": 32},
-            "optimizer": {"learning_rate": 0.01},
-            "parallel": {"zero_stage": stage, "micro_batch": 4, "compile": False, "precision": "float32"},
-        } | training
-        run.configure(
-            TrainingSettings.model_validate(settings),
-            data={Path(source["folder"]).name: Path(source["folder"]) for source in data["data"]},
-            weights={"up": 1.0, "down": 2.0},
-            vocabulary=Path(data["vocabulary"]),
-            launch=LaunchSettings(processes=processes, grace_seconds=30),
-        )
+        steps = {"steps": 24, "validate_every": 12, "checkpoint_every": 6, "keep_checkpoints": 4}
+        parallel = {"zero_stage": stage, "micro_batch": 4, "compile": False, "precision": "float32"}
+        launch = LaunchSettings(processes=processes, grace_seconds=30)
+        configure_small(run, data, launch=launch, **steps | {"parallel": parallel} | training)
         return run
 
     return write
@@ -149,14 +134,6 @@ def resumed(run: TrainingRun, *more: str) -> subprocess.Popen[str]:
     )
 
 
-def wait_for_step(run: TrainingRun, step: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 240
-    while max(losses(run.folder), default=0) < step:
-        assert process.poll() is None, process.communicate()[0][-4000:]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def left_of(run: TrainingRun) -> list[psutil.Process]:
     """Processes that have the run's configuration in their command lines."""
     found = psutil.process_iter(["cmdline"])
@@ -169,13 +146,13 @@ def test_a_killed_training_is_resumed_by_hand_and_exported(configure: Configure,
     options: dict[str, Any] = {"steps": 600, "checkpoint_every": 100, "validate_every": 600, "keep_every": 100}
     run = configure("ab12", **options)
     first = resumed(run)
-    wait_for_step(run, 120, first)
+    wait_for_step(run.folder, 120, first, 240)
     for process in [first, *left_of(run)]:
         process.kill()
     first.communicate()
     assert not run.finished
     second = resumed(run)
-    wait_for_step(run, 140, second)
+    wait_for_step(run.folder, 140, second, 240)
     assert "error: another training is at work in" in output_of("resume", "ab12", code=2)
     second.send_signal(signal.SIGTERM)
     said, _ = second.communicate(timeout=120)

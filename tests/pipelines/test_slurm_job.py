@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from small_line import run_configuration
 from small_slurm import query, small_slurm
+from started_job import start_job, wait_for_path, wait_for_step
 
 from training.checkpoint import newest_checkpoint
 from training.events import read_events
 from training.records import read_records
 
-RUN_JOBS = Path(__file__).with_name("run_jobs.py")
 STEPS = 100_000
 
 
@@ -32,15 +32,6 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with small_slurm(folder) as configuration:
         monkeypatch.setenv("SLURM_CONF", str(configuration))
         yield configuration
-
-
-def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 400
-    while not any(record["step"] >= step for record in read_records(run / "metrics.jsonl")):
-        assert process.poll() is None
-        log = run / "trainer.log"
-        assert time.monotonic() < deadline, log.read_text()[-4000:] if log.exists() else "no log"
-        time.sleep(0.1)
 
 
 @pytest.mark.slow
@@ -60,21 +51,11 @@ def test_a_job_is_submitted_queued_again_on_a_signal_and_cancelled_with_the_run(
         "interface": "lo",
         "slurm": {"poll_seconds": 0.5, "time": "01:00:00", "partition": "main"},
     }
-    given = tmp_path / "steps.json"
-    given.write_text(json.dumps([{"job": "raw_to_model", "config": config}]))
     environment = dict(os.environ)
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", str(RUN_JOBS), str(given), str(tmp_path / "results.json")],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        cwd=tmp_path,
-    )
+    process, _ = start_job(tmp_path, config)
     try:
-        while not (jobs := list((own_home / "training-runs").glob("*/slurm-job"))):
-            assert process.poll() is None
-            time.sleep(0.2)
-        run, job = jobs[0].parent, jobs[0].read_text()
+        written = wait_for_path(own_home / "training-runs", "*/slurm-job", process)
+        run, job = written.parent, written.read_text()
         wait_for_step(run, 60, process)
         found = json.loads((run / "nodes.json").read_text())
         assert [node["node"] for node in found["nodes"]] == ["n1", "n2"]

@@ -6,7 +6,6 @@ import json
 import math
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,13 +14,12 @@ from typing import Any
 import psutil
 import pytest
 from small_line import Jobs, run_configuration
+from started_job import start_job, wait_for_path, wait_for_step
 from two_nodes import Nodes, two_nodes
 
 from training.checkpoint import newest_checkpoint
 from training.events import read_events
 from training.records import read_records
-
-RUN_JOBS = Path(__file__).with_name("run_jobs.py")
 
 
 @pytest.fixture
@@ -77,14 +75,6 @@ def test_a_model_is_trained_on_two_nodes(run_jobs: Jobs, nodes: Nodes, own_home:
     assert ranks_of(run) == []
 
 
-def wait_for_step(run: Path, step: int, process: subprocess.Popen[str], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not any(record["step"] >= step for record in read_records(run / "metrics.jsonl")):
-        assert process.poll() is None
-        assert time.monotonic() < deadline, (run / "trainer.log").read_text()[-4000:]
-        time.sleep(0.1)
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_a_node_that_is_cut_off_is_left_out_and_taken_back(
@@ -101,20 +91,9 @@ def test_a_node_that_is_cut_off_is_left_out_and_taken_back(
         parallel={"zero_stage": 1},
     )
     config["ops"]["language_model"]["config"]["launch"]["ssh"]["look_again_seconds"] = 2.0
-    given = tmp_path / "steps.json"
-    given.write_text(json.dumps([{"job": "raw_to_model", "config": config}]))
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", str(RUN_JOBS), str(given), str(tmp_path / "results.json")],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        cwd=tmp_path,
-    )
+    process, _ = start_job(tmp_path, config)
     try:
-        while not (runs := list((own_home / "training-runs").glob("*"))):
-            assert process.poll() is None
-            time.sleep(0.2)
-        run = runs[0]
+        run = wait_for_path(own_home / "training-runs", "*", process)
         wait_for_step(run, 40, process, 400)
         nodes.link(1, "down")
         cut_off = len(read_records(run / "metrics.jsonl"))

@@ -37,8 +37,8 @@ def layers(run: Path) -> dict[int, dict[str, dict[str, float]]]:
     return {record["step"]: record["layers"] for record in read_records(run / "metrics.jsonl") if "layers" in record}
 
 
-def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 300
+def wait_for_step(run: Path, step: int, process: subprocess.Popen[str], seconds: float = 300) -> None:
+    deadline = time.monotonic() + seconds
     while not any(record["step"] >= step for record in read_records(run / "metrics.jsonl")):
         assert process.poll() is None, process.communicate()[0][-4000:]
         assert time.monotonic() < deadline

@@ -10,13 +10,12 @@ from typing import Any
 from assets.language_model.launchers.programs import NODE_CHECK, TORCHRUN, TRAINER, check_arguments, moved
 from assets.language_model.launchers.settings import KubernetesSettings, LaunchSettings
 from assets.language_model.launchers.torchrun import rank_variables
+from training.exit_codes import REFUSED
 from training.settings import SettingsError
 
 # Both find a pod's container by this name, and Kubeflow's runtimes call their job and its container so.
 _NODE = "node"
 _CHECK_PORT, _TRAIN_PORT = 29500, 29501
-# Exit code of a trainer that has said what is wrong, in training/train.py.
-_REFUSED = 2
 
 # Started as process 1 of the pod, which gets the signal when the pod is to go, and hands it on.
 _SCRIPT = """\
@@ -147,7 +146,7 @@ def _jobset(name: str, settings: LaunchSettings, command: Sequence[str]) -> dict
             "rules": [
                 {
                     "action": "FailJob",
-                    "onExitCodes": {"containerName": _NODE, "operator": "In", "values": [_REFUSED]},
+                    "onExitCodes": {"containerName": _NODE, "operator": "In", "values": [REFUSED]},
                 }
             ]
         },

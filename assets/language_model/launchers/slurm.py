@@ -15,11 +15,10 @@ from assets.language_model.launchers.settings import LaunchSettings
 from assets.language_model.launchers.slurm_script import training_script
 from training.artifact import write_atomically
 from training.events import Event, append_event
+from training.exit_codes import STOPPED
 from training.settings import SettingsError
 
 SCRIPT, JOB = "job.sbatch", "slurm-job"
-# Exit code of a training that was stopped after a checkpoint, in training/train.py.
-_STOPPED = 75
 _WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SUSPENDED", "SPECIAL_EXIT"}
 _ALIVE = _WAITING | {"RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "RESIZING", "STOPPED"}
 _GONE = "Invalid job id"
@@ -94,7 +93,7 @@ class _SlurmJob(Launched):
         written = self.run / f"slurm-{self.job}.exit"
         if written.is_file():
             return int(written.read_text())
-        return _STOPPED if self._state == "CANCELLED" else 1
+        return STOPPED if self._state == "CANCELLED" else 1
 
     def stop(self) -> None:
         """Let the ranks write a checkpoint, then cancel what is left."""

@@ -14,6 +14,7 @@ from assets.language_model.launchers.programs import NODE_CHECK, TORCHRUN, TRAIN
 from assets.language_model.launchers.settings import LaunchSettings
 from training.artifact import write_atomically
 from training.events import Event, append_event
+from training.exit_codes import DONE, REFUSED, STOPPED
 
 JOIN = "join.sh"
 
@@ -77,8 +78,8 @@ def join_script(command: str, variables: Mapping[str, str]) -> str:
         "while :; do\n"
         f"    ({command})\n"
         "    code=$?\n"
-        "    # 0 done; 2 refused, and it says why; 75 stopped after a checkpoint.\n"
-        '    case "$code" in 0 | 2 | 75) exit "$code" ;; esac\n'
+        "    # Done; refused, and it says why; or stopped after a checkpoint.\n"
+        f'    case "$code" in {DONE} | {REFUSED} | {STOPPED}) exit "$code" ;; esac\n'
         "    sleep 5\n"
         "done\n"
     )

@@ -84,11 +84,24 @@ def trusted_again(tokenizer_json: Path, sample: Texts, *, tokenizer: Tokenizer, 
     if encoder == reference.name:
         return reference
     try:
-        found = _CANDIDATES[encoder](tokenizer_json, json.loads(tokenizer_json.read_text(encoding="utf-8")))
+        found = named_encoder(tokenizer_json, encoder)
     except (KeyError, UnsuitableError):
         return None
     texts = large(_first_bytes(sample))
     return found if _first_difference(found.encode(texts), reference.encode(texts)) is None else None
+
+
+def named_encoder(tokenizer_json: Path, name: str) -> Encoder:
+    """The encoder of that name, without a proof.
+
+    Raises:
+        KeyError: If there is none.
+        UnsuitableError: If it does not take this vocabulary.
+        VocabularyError: If tokenizers cannot open the vocabulary.
+    """
+    if name == ReferenceEncoder.name:
+        return ReferenceEncoder(_opened(tokenizer_json))
+    return _CANDIDATES[name](tokenizer_json, json.loads(tokenizer_json.read_text(encoding="utf-8")))
 
 
 def odd_texts(special: list[str]) -> list[str]:

@@ -19,9 +19,9 @@ from assets.language_model.launchers.programs import TRAINER
 from assets.language_model.launchers.settings import LaunchSettings
 from assets.language_model.supervision import TrainerError, TrainerRefusedError, train_supervised
 from assets.language_model.training_run import TrainingRun
+from tests.assets.language_model.small_training import configure_small
 from tests.training.trainer_runs import losses, write_counting_documents
 from training.events import read_events
-from training.run_settings import TrainingSettings
 from training.settings import SettingsError
 
 LAUNCH = LaunchSettings(processes=1, grace_seconds=30)
@@ -33,24 +33,8 @@ def configured(tmp_path: Path) -> Callable[..., TrainingRun]:
 
     def configure(name: str, **training: Any) -> TrainingRun:
         run = TrainingRun(tmp_path / name)
-        settings = {
-            "steps": 400,
-            "batch": 8,
-            "log_every": 1,
-            "validate_every": 400,
-            "checkpoint_every": 20,
-            "inspect_every": 0,
-            "model": {"width": 32, "layers": 2, "heads": 4, "feed_forward_width": 64, "context": 32},
-            "optimizer": {"learning_rate": 0.01},
-            "parallel": {"zero_stage": 0, "micro_batch": 4, "compile": False, "precision": "float32"},
-        } | training
-        run.configure(
-            TrainingSettings.model_validate(settings),
-            data={Path(source["folder"]).name: Path(source["folder"]) for source in data["data"]},
-            weights={"up": 1.0, "down": 2.0},
-            vocabulary=Path(data["vocabulary"]),
-            launch=LAUNCH,
-        )
+        steps = {"steps": 400, "validate_every": 400, "checkpoint_every": 20}
+        configure_small(run, data, launch=LAUNCH, **steps | training)
         return run
 
     return configure
