@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 # Started as a file, Python looks for modules in this folder; without an installation they are found from above it.
 if sys.path and Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
@@ -147,5 +148,13 @@ def main() -> int:
     return code
 
 
+def leave(code: int) -> NoReturn:
+    """End the process without Python's taking apart, in which a thread of gloo now and then aborts what is done."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
