@@ -5,11 +5,10 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +22,11 @@ from training.permutation import Integers
 from training.rows import CutRows, PackedRows
 from training.sample_order import Sample, SampleOrder
 from training.shards import ShardError, Shards
-from training.shards.split import Windows
+from training.shards.maps import keeps_maps
 
 _ORDER_AHEAD = 1 << 12
+_ROWS_AT_ONCE = 128
+"""Each may be of another file, which takes a file descriptor."""
 
 
 class Batch(NamedTuple):
@@ -52,33 +53,15 @@ class Batch(NamedTuple):
 
 
 class _Chunk(NamedTuple):
-    """Many consecutive samples.
+    """Where the rows of many consecutive samples lie.
 
     Attributes:
-        sources: Of each.
-        starts: The positions of their first targets.
-        wrapped: Whether they run over the end.
-        over_the_end: Numbers of those that do.
-        only: The source, if there is just one.
-        windows: The rows of those that do not run over the end, if they are all of one file.
+        places: Source and file of each; file -1 for those that lie in several files or run over the end of their ring.
+        begins: The first token of each, int64 [samples], counted within its file; where that is -1, in the ring.
     """
 
-    sources: Integers
-    starts: Integers
-    wrapped: npt.NDArray[np.bool_]
-    over_the_end: list[int]
-    only: int | None
-    windows: Windows | None
-
-    def plain_windows(self, begin: int, end: int) -> Windows | None:
-        """The rows of some of the samples, if they are all of one file and do not run over the end."""
-        if self.windows is None or self.any_over_the_end(begin, end):
-            return None
-        return Windows(self.windows.every, self.windows.chosen[begin:end])
-
-    def any_over_the_end(self, begin: int, end: int) -> bool:
-        """Whether any of some of the samples runs over the end."""
-        return bisect_left(self.over_the_end, begin) < bisect_left(self.over_the_end, end)
+    places: list[tuple[int, int]]
+    begins: Integers
 
 
 class SampleReader:
@@ -122,6 +105,8 @@ class SampleReader:
         # A ring cut at multiples of its windows' length is read many windows at a time.
         self._plain = middle is None and not self._masked and all(isinstance(cut, CutRows) for cut in rows)
         self._chunk = lru_cache(maxsize=4)(self._ordered_chunk)
+        # Finding a file's map costs as much as reading a window.
+        self._windows = keeps_maps(self._windows_of)
 
     def batch(self, first_sample: int, count: int, *, parts: int | None = None, pin_memory: bool = False) -> Batch:
         """The samples ``first_sample`` to ``first_sample + count - 1``, one a row.
@@ -135,15 +120,10 @@ class SampleReader:
         if parts is None:
             parts = self.order.step(self.order.step_of(first_sample)).parts
         context = self.context // parts
-        if self._plain and not pin_memory:
-            chunk, begin = divmod(first_sample, _ORDER_AHEAD)
-            windows = self._chunk(chunk, context).plain_windows(begin, begin + count)
-            if windows is not None and begin + count <= _ORDER_AHEAD:
-                return Batch(torch.from_numpy(windows.every[windows.chosen].astype(np.int32)), None)
-        rows = torch.empty((count, context + 1), dtype=torch.int32, pin_memory=pin_memory)
         if self._plain:
-            self._read_plain(first_sample, context, rows.numpy())
-            return Batch(rows, None)
+            plain = torch.from_numpy(self._read_plain(first_sample, count, context))
+            return Batch(plain.pin_memory() if pin_memory else plain, None)
+        rows = torch.empty((count, context + 1), dtype=torch.int32, pin_memory=pin_memory)
         counted = torch.empty((count, context), dtype=torch.bool, pin_memory=pin_memory) if self._masked else None
         for number in range(count):
             sample = self.order.sample(first_sample + number)
@@ -177,46 +157,45 @@ class SampleReader:
                         found.append(number)
         return sorted(found)
 
-    def _read_plain(self, first: int, context: int, out: npt.NDArray[np.int32]) -> None:
-        """Fill rows from rings that are cut at multiples of the longest context."""
-        filled = 0
-        while filled < len(out):
-            chunk, begin = divmod(first + filled, _ORDER_AHEAD)
-            ordered = self._chunk(chunk, context)
-            count = min(len(out) - filled, _ORDER_AHEAD - begin)
-            chosen = slice(begin, begin + count)
-            part = out[filled : filled + count]
-            if ordered.only is not None and not ordered.any_over_the_end(begin, begin + count):
-                self._splits[ordered.only].read_windows(ordered.starts[chosen] - 1, context + 1, part)
+    def _read_plain(self, first: int, count: int, context: int) -> npt.NDArray[np.int32]:
+        """Rows [count, context + 1] of rings that are cut at multiples of the longest context."""
+        parts = []
+        while count:
+            number, begin = divmod(first, _ORDER_AHEAD)
+            end = min(begin + count, begin + _ROWS_AT_ONCE, _ORDER_AHEAD)
+            chunk = self._chunk(number, context)
+            parts.append(self._read_places(chunk.places[begin:end], chunk.begins[begin:end], context + 1))
+            first, count = first + end - begin, count - (end - begin)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _read_places(self, places: list[tuple[int, int]], begins: Integers, length: int) -> npt.NDArray[np.int32]:
+        source, file = places[0]
+        if file >= 0 and places.count(places[0]) == len(places):
+            return self._windows(source, file, length)[begins].astype(np.int32)
+        rows = []
+        for (source, file), begin in zip(places, begins.tolist(), strict=True):
+            if file >= 0:
+                rows.append(self._windows(source, file, length)[begin])
             else:
-                self._read_mixed(ordered, chosen, context, part)
-            filled += count
+                rows.append(self._splits[source].ring(begin, length))
+        # Put together as they are and turned once, which is twice as fast as turning one after the other.
+        return np.concatenate(rows).reshape(len(rows), length).astype(np.int32)
 
-    def _read_mixed(self, ordered: _Chunk, chosen: slice, context: int, out: npt.NDArray[np.int32]) -> None:
-        sources, starts, wrapped = (column[chosen] for column in ordered[:3])
-        for source in np.unique(sources).tolist():
-            split = self._splits[source]
-            rows = np.flatnonzero((sources == source) & ~wrapped)
-            read = np.empty((rows.size, context + 1), dtype=np.int32)
-            split.read_windows(starts[rows] - 1, context + 1, read)
-            out[rows] = read
-        for row in np.flatnonzero(wrapped).tolist():
-            split = self._splits[sources[row]]
-            out[row] = split.gather((starts[row] - 1 + np.arange(context + 1)) % split.token_count)
+    def _windows_of(self, source: int, file: int, length: int) -> npt.NDArray[Any]:
+        return self._splits[source].windows(file, length)
 
-    def _ordered_chunk(self, chunk: int, context: int) -> _Chunk:
-        """Of many consecutive samples the source and the position of the first target."""
-        samples = self.order.samples(chunk * _ORDER_AHEAD, _ORDER_AHEAD)
+    def _ordered_chunk(self, number: int, context: int) -> _Chunk:
+        samples = self.order.samples(number * _ORDER_AHEAD, _ORDER_AHEAD)
         counts = np.asarray([cut.windows for cut in self._rows], dtype=np.int64)[samples.source]
-        tokens = np.asarray([split.token_count for split in self._splits], dtype=np.int64)[samples.source]
-        starts = ((samples.epoch * counts + samples.window) * self.context + samples.part * context) % tokens
-        wrapped = (starts < 1) | (starts + context > tokens)
-        only = int(samples.source[0]) if (samples.source == samples.source[0]).all() else None
-        windows = None
-        if only is not None and not wrapped.all():
-            inside = np.where(wrapped, starts[~wrapped][0], starts)
-            windows = self._splits[only].windows_of_one_file(inside - 1, context + 1)
-        return _Chunk(samples.source, starts, wrapped, np.flatnonzero(wrapped).tolist(), only, windows)
+        # The row begins one token before its first target.
+        starts = ((samples.epoch * counts + samples.window) * self.context + samples.part * context) - 1
+        files, begins = np.empty_like(starts), np.empty_like(starts)
+        for source, split in enumerate(self._splits):
+            chosen = np.flatnonzero(samples.source == source)
+            rings = starts[chosen] % split.token_count
+            found, within = split.places(rings, context + 1)
+            files[chosen], begins[chosen] = found, np.where(found < 0, rings, within)
+        return _Chunk(list(zip(samples.source.tolist(), files.tolist(), strict=True)), begins)
 
     def _row(self, sample: Sample, context: int) -> tuple[Integers, Integers]:
         """A row int64 [context + 1] and the positions of its targets int64 [context]."""

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 from torch.utils.data import DataLoader
 
-from tests.training.test_shards import END, write
+from tests.training.test_shards import END, Documents, write
 from training.fill_in_the_middle import SENTINEL
 from training.loader import BatchStream, Prefetch, SampleReader
 from training.models import IGNORED
@@ -152,6 +152,16 @@ def reader(tmp_path: Path, sources: list[Shards]) -> SampleReader:
 
 def rows_of(stream: BatchStream) -> list[list[int]]:
     return [row for batch in stream for row in batch.rows.tolist()]
+
+
+def test_few_of_many_files_are_open(tmp_path: Path) -> None:
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    documents: Documents = [("train", [number + 1] * 9) for number in range(700)]
+    source = write(tmp_path / "shards", documents, shard_tokens=10)
+    assert len(source.train.files) == 700
+    read = reader_of(tmp_path, [source], settings_of(batch=1750)).batch(0, 1750)
+    assert len(list(Path("/proc/self/fd").iterdir())) - before < 300
+    assert set(read.rows.ravel().tolist()) == {END, *range(1, 701)}
 
 
 def test_inputs_and_targets(reader: SampleReader) -> None:

@@ -114,9 +114,13 @@ def test_every_token_maps_back_to_its_document(
             assert [span.doc_id for span in spans] == [expected[span.document][0] for span in spans]
             assert split.gather(np.arange(start, len(flat))[::-2]).tolist() == flat[start:][::-2]
             length = min(7, len(flat) - start)
-            out = np.zeros((2, length), dtype=np.int32)
-            split.read_windows(np.asarray([start, 0]), length, out)
-            assert out.tolist() == [flat[start : start + length], flat[:length]]
+            files, begins = split.places(np.asarray([start, 0]), length)
+            for file, begin, expected_start in zip(files.tolist(), begins.tolist(), (start, 0), strict=True):
+                if file >= 0:
+                    window = split.windows(file, length)[begin]
+                    assert window.tolist() == flat[expected_start : expected_start + length]
+                else:
+                    assert len({span.document for span in split.spans(expected_start, length)}) > 1
         assert split.gather(np.asarray([[-1, -2]]), fill=7).tolist() == [[7, 7]]
         for document, (doc_id, ids) in zip(split.iterate(), expected, strict=True):
             assert split.find(doc_id) == split.find(document.doc_id)
@@ -391,25 +395,25 @@ def test_ten_terabytes_are_opened_without_reading_them(tmp_path: Path) -> None:
     (tmp_path / "shards.json").write_text(json.dumps(description))
     train = open_shards(tmp_path).train
     assert train.token_count == 4 + 39_999 * (1 << 27)
-    out = np.ones((2000, 9), dtype=np.int32)
-    train.read_windows(np.random.default_rng(0).integers(4, train.token_count - 9, 2000), 9, out)
-    assert not out.any()
+    files, begins = train.places(np.random.default_rng(0).integers(4, train.token_count - 9, 2000), 9)
+    assert not any(
+        train.windows(file, 9)[begin].any() for file, begin in zip(files.tolist(), begins.tolist(), strict=True)
+    )
     assert len(list(Path("/proc/self/fd").iterdir())) - before < 300
 
 
 def test_positions_outside(folder: Path) -> None:
     train = open_shards(folder).train
-    out = np.zeros((1, 3), dtype=np.int32)
     for wrong in (
         lambda: train.tokens(5, 2),
         lambda: train.tokens(-1, 1),
         lambda: train.spans(6, 1),
         lambda: train.loss_mask(5, 2),
         lambda: train.gather(np.asarray([6])),
-        lambda: train.read_windows(np.asarray([4]), 3, out),
     ):
         with pytest.raises(IndexError):
             wrong()
+    assert train.places(np.asarray([3, 4, 6, -1]), 3)[0].tolist() == [0, -1, -1, -1]
     with pytest.raises(IndexError, match="document 2"):
         train.document(2)
 

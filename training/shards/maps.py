@@ -3,20 +3,38 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, cast
+from weakref import WeakSet
 
 import numpy as np
 import numpy.typing as npt
 
 from training.shards.format import AGAIN, ShardError
 
-_OPEN_MAPS = 256
-"""In the whole process. Each takes a file descriptor, of which a process often has 1,024."""
+_OPEN_MAPS = 128
+"""Of each function. A map takes a file descriptor, of which a process often has 1,024."""
+
+Arguments = ParamSpec("Arguments")
+_caches: WeakSet[Any] = WeakSet()
 
 
-@lru_cache(maxsize=_OPEN_MAPS)
+def keeps_maps(function: Callable[Arguments, npt.NDArray[Any]]) -> Callable[Arguments, npt.NDArray[Any]]:
+    """The function, whose last answers are kept until ``forget_maps``."""
+    kept = lru_cache(maxsize=_OPEN_MAPS)(function)
+    _caches.add(kept)
+    return cast("Callable[Arguments, npt.NDArray[Any]]", kept)
+
+
+def forget_maps() -> None:
+    """Let go of every file: a removed one keeps its room on the disk as long as it is mapped."""
+    for kept in list(_caches):
+        kept.cache_clear()
+
+
+@keeps_maps
 def mapped(path: Path, dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
     """The first ``count`` values of a file, [count], read when they are used.
 

@@ -21,7 +21,7 @@ import pyarrow as pa
 from pyarrow.fs import FileSelector, FileSystem, FileType
 
 from training.shards.format import ShardError, StorageError
-from training.shards.maps import mapped
+from training.shards.maps import forget_maps
 
 _BLOCK_BYTES = 8 << 20
 _PARTIAL = ".partial-"
@@ -137,8 +137,7 @@ class RemoteFolder:
             if path.name.startswith(_PARTIAL):
                 continue
             path.unlink(missing_ok=True)
-            # A mapped file keeps its room on the disk.
-            mapped.cache_clear()
+            forget_maps()
             used -= length
 
 

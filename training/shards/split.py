@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import sliding_window_view
 
 from training.shards.format import AGAIN, DESCRIPTION, Ids, ShardError, ShardFile, SplitName, mask_bytes
 from training.shards.index import ShardIndex, index_rows, read_index
@@ -71,18 +72,6 @@ class Span(NamedTuple):
     length: int
 
 
-class Windows(NamedTuple):
-    """Some of the windows of a file.
-
-    Attributes:
-        every: All of its windows, [tokens - length + 1, length], which share their memory.
-        chosen: Numbers of those that are meant, int64 [windows].
-    """
-
-    every: npt.NDArray[Any]
-    chosen: Ids
-
-
 class Split:
     """One split of a shard folder, as one long row of tokens over all its files.
 
@@ -122,9 +111,6 @@ class Split:
         self.token_count = self._token_starts[-1]
         self.document_count = self._document_starts[-1]
         self.byte_count = sum(file.bytes for file in files)
-        # Many windows in a row are often of one file.
-        self._last_map: tuple[int, npt.NDArray[Any]] = -1, np.zeros(0, dtype=dtype)
-        self._paths: dict[int, Path] = {}
         self._index = lru_cache(maxsize=_OPEN_INDEXES)(self._read_index)
 
     def tokens(self, start: int, length: int) -> Ids:
@@ -137,40 +123,37 @@ class Split:
         self._copy(start, result)
         return result
 
-    def read_windows(self, starts: Ids, length: int, out: npt.NDArray[np.integer[Any]]) -> None:
-        """Fill each row of ``out`` [windows, length] with the tokens from one of ``starts`` on, across files too.
+    def places(self, starts: Ids, length: int) -> tuple[Ids, Ids]:
+        """Where windows of ``length`` tokens lie that begin at ``starts``.
 
-        Raises:
-            IndexError: If a window leaves the split.
+        Returns:
+            The file of each, int64 [windows], -1 for those that lie in several or run over the split's end; and its
+            first token, counted within that file.
         """
-        if not starts.size:
-            return
-        windows = self.windows_of_one_file(starts, length)
-        if windows is not None:
-            out[:] = windows.every[windows.chosen]
-            return
         files = np.searchsorted(self._edges, starts, side="right") - 1
-        within = starts - self._edges[files]
-        for row, (file, begin) in enumerate(zip(files.tolist(), within.tolist(), strict=True)):
-            part = self._map(file)[begin : begin + length]
-            if part.size == length:
-                out[row] = part
-            else:
-                self._copy(int(starts[row]), out[row])
+        ends = self._edges[np.minimum(files + 1, len(self.files))]
+        inside = (starts >= 0) & (starts + length <= ends)
+        return np.where(inside, files, -1), starts - self._edges[files]
 
-    def windows_of_one_file(self, starts: Ids, length: int) -> Windows | None:
-        """The windows [windows, length] from ``starts`` on, without a copy; None if they are not all of one file.
+    def windows(self, file: int, length: int) -> npt.NDArray[Any]:
+        """Every window of a file, [tokens - length + 1, length], without a copy.
 
         Raises:
-            IndexError: If a window leaves the split.
+            ShardError: If the file is missing or shorter than its description says.
         """
-        places = starts.tolist()
-        first, last = min(places), max(places)
-        self._check(first, last + length)
-        file = bisect_right(self._token_starts, first) - 1
-        if last + length > self._token_starts[file + 1]:
-            return None
-        return Windows(self._windows(file, length), starts - self._token_starts[file])
+        return sliding_window_view(self._map(file), length)
+
+    def ring(self, start: int, length: int) -> npt.NDArray[Any]:
+        """Ids from a position on, in the files' type; after the split's last token its first one follows.
+
+        Raises:
+            IndexError: If the position is not below ``token_count``.
+        """
+        found = np.empty(length, dtype=self._dtype)
+        before = min(length, self.token_count - start)
+        self._copy(start, found[:before])
+        self._copy(0, found[before:])
+        return found
 
     def gather(self, positions: Ids, *, fill: int = 0) -> Ids:
         """The ids at any positions; int64 of the same shape, ``fill`` where a position is negative.
@@ -328,31 +311,12 @@ class Split:
         return f"{self._folder}, split {self.name}"
 
     def _map(self, number: int) -> npt.NDArray[Any]:
-        if number != self._last_map[0]:
-            file = self.files[number]
-            self._last_map = number, mapped(self._path(number), self._dtype, file.tokens)
-        return self._last_map[1]
-
-    def _path(self, number: int) -> Path:
-        """The path of a file's tokens; a local one is put together once, which costs as much as reading a window."""
         file = self.files[number]
-        if self._remote is not None:
-            return self._present(file.name, file.sha256)
-        path = self._paths.get(number)
-        if path is None:
-            path = self._paths[number] = self._folder / file.name
-        return path
+        return mapped(self._present(file.name, file.sha256), self._dtype, file.tokens)
 
     def _stretch(self, number: int, begin: int, end: int) -> npt.NDArray[Any]:
         file = self.files[number]
         return stretch(self._present(file.name, file.sha256), self._dtype, begin, end - begin)
-
-    def _windows(self, number: int, length: int) -> npt.NDArray[Any]:
-        """Every window of a file, [tokens - length + 1, length], without a copy."""
-        tokens = self._map(number)
-        shape = (tokens.size - length + 1, length)
-        # sliding_window_view, without its checks, which cost as much as the reading.
-        return np.ndarray(shape, tokens.dtype, tokens, strides=(tokens.itemsize, tokens.itemsize))
 
     def _mask(self, number: int) -> npt.NDArray[np.uint8]:
         file = self.files[number]
