@@ -10,7 +10,7 @@ import torch
 from deepspeed.accelerator import get_accelerator
 
 from training.clipping import clip_before_step
-from training.deepspeed_configuration import deepspeed_configuration, is_plain, precision
+from training.deepspeed_configuration import deepspeed_configuration, is_plain
 from training.initialisation import copy_weights, initialise
 from training.models import LanguageModel, build_model
 from training.optimizers import build_optimizer
@@ -35,9 +35,8 @@ def build_engine(
         # Muon's own functions, too.
         torch._dynamo.config.disable = True
     sharded = (
-        deepspeed.zero.Init(config_dict_or_path=configuration, dtype=precision(parallel))
-        if parallel.zero_stage == 3
-        else nullcontext()
+        # Without its `dtype`, for which it takes bfloat16 on processors that do not multiply float16.
+        deepspeed.zero.Init(config_dict_or_path=configuration) if parallel.zero_stage == 3 else nullcontext()
     )
     with sharded:
         model = build_model(settings.model, loss=settings.loss, recomputation=parallel.activation_checkpointing)

@@ -34,6 +34,7 @@ from training.full_weights import full_weights
 from training.layer_statistics import StepStatistics
 from training.loader import Batch, BatchStream, Prefetch
 from training.models import IGNORED, documents_of, parameter_count, training_flops_per_token
+from training.models.shared_sequences import make_share, shared_sequences
 from training.preflight import run_fingerprint
 from training.profiling import Profiler
 from training.records import METRICS, Recorder, read_records
@@ -95,6 +96,7 @@ class Training:
             torch.distributed.barrier()
         self.steps_before = first_step(earlier)
         self.accumulation = settings.gradient_accumulation(settings.phases[0].batch or 0, self.ranks)
+        self.share = make_share(settings.parallel.sequence_ranks)
         self.stop, self.watchdog = stop, watchdog
         self.skipped = {spike.step for spike in read_skipped(self.run)}
         found, self.damaged = newest_checkpoint(
@@ -179,8 +181,8 @@ class Training:
                 self.reader,
                 steps=self.steps_before + skipped - 1,
                 micro_batch=self.settings.parallel.micro_batch,
-                rank=self.rank,
-                ranks=self.ranks,
+                rank=self.rank // self.settings.parallel.sequence_ranks,
+                ranks=self.ranks // self.settings.parallel.sequence_ranks,
                 first_step=self.steps_before + first,
                 pin_memory=self.device.type == "cuda",
             )
@@ -288,7 +290,7 @@ class Training:
         torch.manual_seed(seed_of(self.settings.seed, self.step, self.rank))
         end_of_document = self.reader.end_of_document
         step_batches = [next(batches).on(self.device) for _ in range(self.accumulation)]
-        targets = [batch.targets(end_of_document) for batch in step_batches]
+        targets = [self._part(batch.targets(end_of_document)) for batch in step_batches]
         divisor = self._divisor(targets)
         total = torch.zeros((), device=self.device)
         every = self.settings.inspect_every
@@ -296,9 +298,13 @@ class Training:
         statistics = StepStatistics(self.engine.module, ranks=self.ranks) if inspected else None
         for number, (batch, wanted) in enumerate(zip(step_batches, targets, strict=True), start=1):
             inputs = batch.inputs()
-            documents = documents_of(inputs, end_of_document) if self.settings.samples.document_mask else None
-            objective, nats = self.engine(inputs, wanted, divisor=divisor, documents=documents)
-            self.engine.backward(objective)
+            documents = None
+            if self.settings.samples.document_mask:
+                documents = documents_of(inputs, end_of_document)
+                documents = documents._replace(positions=self._part(documents.positions))
+            with shared_sequences(self.share):
+                objective, nats = self.engine(self._part(inputs), wanted, divisor=divisor, documents=documents)
+                self.engine.backward(objective)
             if statistics is not None and number == self.accumulation:
                 statistics.gradients()
             if number == self.accumulation:
@@ -310,6 +316,10 @@ class Training:
         if statistics is not None:
             recorder.write(self.step + 1, {"layers": statistics.finish(step_batches[0].inputs()[:1, :INSPECTED])})
         return total / self.accumulation
+
+    def _part(self, rows: torch.Tensor) -> torch.Tensor:
+        """This rank's part of the tokens of its rows."""
+        return rows if self.share is None else self.share.part(rows)
 
     def _divisor(self, targets: list[torch.Tensor]) -> torch.Tensor:
         """What a micro-batch's sums are divided by, so that DeepSpeed's means are the mean over the step's targets.
@@ -325,7 +335,7 @@ class Training:
         """Accumulate as many micro-batches as this step takes."""
         accumulation = self.settings.gradient_accumulation(batch, self.ranks)
         if accumulation != self.accumulation:
-            self.engine.set_train_batch_size(batch)
+            self.engine.set_train_batch_size(batch * self.settings.parallel.sequence_ranks)
             # DeepSpeed tells the last micro-batch of a step by a multiple of their number since the beginning.
             self.engine.micro_steps = 0
             self.accumulation = accumulation

@@ -104,7 +104,7 @@ def memory(settings: TrainingSettings, *, stage: ZeroStage, ranks: int, low_prec
     if stage == 3 and ranks > 1:
         block = (parameters - model.vocabulary_size * model.width * (1 if model.tied_embedding else 2)) // model.layers
         gathered = wider * WEIGHT_BYTES * (block + model.vocabulary_size * model.width)
-    tokens = parallel.micro_batch * model.context
+    tokens = parallel.micro_batch * model.context // parallel.sequence_ranks
     kept = model.layers * block_activation_bytes(model)
     if parallel.activation_checkpointing != "none" and model.architecture not in RECURRENT:
         # One block at a time is computed again, and has all of its own for a moment.

@@ -81,7 +81,14 @@ def run_fingerprint(settings: RunSettings, sources: list[Shards]) -> str:
     what = settings.training.model_dump(
         mode="json",
         exclude={
-            "parallel": {"zero_stage", "micro_batch", "compile", "activation_checkpointing", "offload_optimizer"},
+            "parallel": {
+                "zero_stage",
+                "micro_batch",
+                "sequence_ranks",
+                "compile",
+                "activation_checkpointing",
+                "offload_optimizer",
+            },
             "log_every": True,
             "inspect_every": True,
             "patience": True,

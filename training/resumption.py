@@ -2,7 +2,7 @@
 
 DeepSpeed reads its own files where nothing has changed. Under stages 1 and 2 its universal form lies between numbers
 of ranks: a folder for each parameter (Lian et al., arXiv:2406.18820). Stage 0 does not know that form, which in float32
-is plain PyTorch; and stage 3 reads it wrong (0.19.2: all groups of parameters get the first one's weight decay, and
+is plain PyTorch; and stage 3 reads it wrong (0.19: all groups of parameters get the first one's weight decay, and
 share one count of steps). From and to them weights and states are put over one parameter at a time.
 """
 

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from training.models import LossSettings, ModelSettings
 from training.models.recomputation import Recomputation
+from training.models.settings import RECURRENT
 from training.optimizer_settings import OptimizerSettings
 from training.profiling import ProfileSettings
 from training.rows import SampleSettings
@@ -53,6 +54,12 @@ class ParallelSettings(Settings):
     )
     offload_optimizer: bool = Field(False, description="Keep optimizer states in the host's memory (stages 1 to 3).")
     micro_batch: int = Field(16, ge=1, description="Sequences a rank works on at once.")
+    sequence_ranks: int = Field(
+        1,
+        ge=1,
+        description="Ranks that share a sequence, each with a stretch of its tokens and, in attention, a part of the "
+        "heads (Ulysses): for contexts whose activations do not fit on one.",
+    )
     activation_checkpointing: Recomputation = Field(
         "none",
         description="What blocks compute again in the backward pass instead of keeping it: full is all, selective all "
@@ -155,6 +162,24 @@ class TrainingSettings(Settings):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _sequences_can_be_shared(self) -> Self:
+        ranks = self.parallel.sequence_ranks
+        if ranks == 1:
+            return self
+        if self.model.architecture in RECURRENT:
+            raise ValueError(
+                f"'parallel.sequence_ranks' = {ranks}: {self.model.architecture} reads one token after the other, so "
+                "ranks cannot share a sequence; write 1"
+            )
+        for name, value in (("heads", self.model.heads), ("key_value_heads", self.model.key_value_count)):
+            if value % ranks:
+                raise ValueError(f"'parallel.sequence_ranks' = {ranks} is no divisor of 'model.{name}' = {value}")
+        for phase in self.phases:
+            if (phase.context or 0) % ranks:
+                raise ValueError(f"'parallel.sequence_ranks' = {ranks} is no divisor of the context {phase.context}")
+        return self
+
     @property
     def phases(self) -> list[PhaseSettings]:
         """The phases with every batch and context filled in; one where there is no curriculum."""
@@ -185,11 +210,17 @@ class TrainingSettings(Settings):
         Raises:
             SettingsError: If the batch cannot be divided so.
         """
+        sharing = self.parallel.sequence_ranks
+        if ranks % sharing:
+            raise SettingsError(
+                f"{ranks} rank(s) are no multiple of 'parallel.sequence_ranks' = {sharing}: change one of them"
+            )
+        ranks //= sharing
         at_once = self.parallel.micro_batch * ranks
         if batch % at_once:
             raise SettingsError(
-                f"batch {batch} is no multiple of micro_batch {self.parallel.micro_batch} times {ranks} rank(s) = "
-                f"{at_once}: change one of them"
+                f"batch {batch} is no multiple of micro_batch {self.parallel.micro_batch} times {ranks} "
+                f"{'rank(s)' if sharing == 1 else f'groups of {sharing} ranks'} = {at_once}: change one of them"
             )
         return batch // at_once
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,32 @@ def test_a_micro_batch_that_does_not_divide_is_refused(batch: int, micro_batch: 
     with pytest.raises(SettingsError) as error:
         training(batch, micro_batch).gradient_accumulation(batch, ranks)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"heads": 6, "width": 240}, "'parallel.sequence_ranks' = 4 is no divisor of 'model.heads' = 6"),
+        (
+            {"heads": 8, "key_value_heads": 2},
+            "'parallel.sequence_ranks' = 4 is no divisor of 'model.key_value_heads' = 2",
+        ),
+        ({"context": 62}, "'parallel.sequence_ranks' = 4 is no divisor of the context 62"),
+        ({"architecture": "lstm"}, "'parallel.sequence_ranks' = 4: lstm reads one token after the other"),
+    ],
+)
+def test_sequences_that_cannot_be_shared_are_refused(model: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        TrainingSettings.model_validate({"model": model, "parallel": {"sequence_ranks": 4}})
+
+
+def test_ranks_that_share_sequences_count_once() -> None:
+    settings = TrainingSettings(batch=16, parallel=ParallelSettings(micro_batch=4, sequence_ranks=2))
+    assert settings.gradient_accumulation(16, 4) == 2
+    with pytest.raises(SettingsError, match=r"3 rank\(s\) are no multiple of 'parallel.sequence_ranks' = 2"):
+        settings.gradient_accumulation(16, 3)
+    with pytest.raises(SettingsError, match=r"batch 16 is no multiple of micro_batch 4 times 3 groups of 2 ranks = 12"):
+        settings.gradient_accumulation(16, 6)
 
 
 def test_tokens_of_a_training() -> None:

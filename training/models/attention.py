@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
 from training.models.settings import ModelSettings
+from training.models.shared_sequences import by_heads, current_share
 
 Mask = Tensor | BlockMask | None
 """Who sees whom: bool [batch, 1, queries, keys], or blocks that leave out what nobody sees, or everything before."""
@@ -65,7 +66,7 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Mask, *, dropout
     """softmax(Q K^T / sqrt(d)) V (Vaswani et al. 2017, arXiv:1706.03762, section 3.2.1), grouped (arXiv:2305.13245).
 
     Args:
-        queries: [batch, heads, time, size].
+        queries: [batch, heads, time, size]; of shared sequences a stretch, as of keys and values.
         keys, values: [batch, key and value heads, keys, size].
         mask: Who sees whom; None is all before and at the query.
         dropout: Share of the weights that are zeroed; not with blocks.
@@ -75,6 +76,13 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Mask, *, dropout
     """
     if _watched is not None:
         _watched.append(_entropy(queries, keys, mask))
+    share = current_share()
+    if share is not None:
+        return by_heads(partial(_attend, mask=mask, dropout=dropout), queries, keys, values, share)
+    return _attend(queries, keys, values, mask, dropout)
+
+
+def _attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Mask, dropout: float) -> Tensor:
     grouped = keys.shape[1] != queries.shape[1]
     if isinstance(mask, BlockMask):
         mixed: Tensor = _flex(queries.device.type)(queries, keys, values, block_mask=mask, enable_gqa=grouped)
@@ -181,10 +189,15 @@ class KeyValueCache:
 
 
 def places(tokens: Tensor, cache: Cache | None, documents: Documents | None) -> tuple[Tensor, Mask]:
-    """Positions of tokens int64 [batch, time], in that shape or [time], and who of them sees whom."""
+    """Positions of tokens int64 [batch, time], in that shape or [time], and who of them sees whom.
+
+    Of shared sequences the tokens are a stretch, and who sees whom is of all tokens.
+    """
     if documents is not None:
         return documents.positions, documents.mask
     if cache is not None:
         assert isinstance(cache, KeyValueCache)
         return cache.positions(tokens.shape[1]), cache.mask(tokens.shape[1])
-    return torch.arange(tokens.shape[1], device=tokens.device), None
+    share = current_share()
+    first = 0 if share is None else share.number * tokens.shape[1]
+    return torch.arange(first, first + tokens.shape[1], device=tokens.device), None
