@@ -21,7 +21,7 @@ def movements(
 ) -> dict[int, dict[str, float]]:
     """Root mean square of the change of the last hidden state and of the logits after some steps, by width.
 
-    The shape is scaled with the width: as many heads more, a feed-forward block so much wider. Rows are random.
+    The shape is scaled with the width. Rows are random.
 
     Args:
         model: Shape at its own width, which is the base width of mup.
@@ -32,19 +32,26 @@ def movements(
     """
     found = {}
     for width in widths:
-        times = width // model.width
-        shape = model.model_copy(
-            update={
-                "width": width,
-                "heads": model.heads * times,
-                "key_value_heads": model.key_value_count * times if model.architecture == "decoder" else None,
-                "feed_forward_width": model.feed_forward_width * times,
-                "base_width": model.width,
-            }
-        )
-        moved = [_movement(shape, optimizer, steps=steps, seed=seed) for seed in range(seeds)]
+        moved = [_movement(widened(model, width), optimizer, steps=steps, seed=seed) for seed in range(seeds)]
         found[width] = {name: sum(values[name] for values in moved) / seeds for name in moved[0]}
     return found
+
+
+def widened(model: ModelSettings, width: int) -> ModelSettings:
+    """The shape at a multiple of its width: as many times the heads, a feed-forward block so much wider.
+
+    Its own width is the base width of mup.
+    """
+    times = width // model.width
+    return model.model_copy(
+        update={
+            "width": width,
+            "heads": model.heads * times,
+            "key_value_heads": model.key_value_count * times if model.architecture == "decoder" else None,
+            "feed_forward_width": model.feed_forward_width * times,
+            "base_width": model.width,
+        }
+    )
 
 
 def _movement(shape: ModelSettings, settings: OptimizerSettings, *, steps: int, seed: int) -> dict[str, float]:

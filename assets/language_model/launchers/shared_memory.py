@@ -6,27 +6,32 @@ A killed training leaves it behind, up to a gigabyte a rank, until the machine i
 from __future__ import annotations
 
 import os
+import re
 import socket
+from functools import lru_cache
 from pathlib import Path
 
 FOLDER = Path("/dev/shm")
-_NAME = "deepspeed_allreduce_buffer_{user}_{address}_"
-_ADDRESS = "127.0.0.1"
+_NAME = re.compile(r"deepspeed_allreduce_buffer_(?P<user>\d+)_(?P<address>.+)_(?P<port>\d+)_\d+")
 
 
 def remove_abandoned_shared_memory(folder: Path = FOLDER) -> list[Path]:
     """Remove that of this user's trainings on this machine whose rendezvous nobody listens at any more."""
     removed = []
-    prefix = _NAME.format(user=os.getuid(), address=_ADDRESS)
-    for path in sorted(folder.glob(f"{prefix}*")):
-        port = path.name.removeprefix(prefix).split("_")[0]
-        if port.isdigit() and not _listens(int(port)):
+    listens = lru_cache(_listens)
+    for path in sorted(folder.glob("deepspeed_allreduce_buffer_*")):
+        found = _NAME.fullmatch(path.name)
+        if found and int(found["user"]) == os.getuid() and not listens(found["address"], int(found["port"])):
             path.unlink(missing_ok=True)
             removed.append(path)
     return removed
 
 
-def _listens(port: int) -> bool:
+def _listens(address: str, port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1.0)
-        return probe.connect_ex((_ADDRESS, port)) == 0
+        try:
+            return probe.connect_ex((address, port)) == 0
+        except OSError:
+            # The name of a machine that is not known here any more.
+            return False

@@ -16,6 +16,7 @@ def test_only_that_of_dead_trainings_of_this_user_goes(tmp_path: Path) -> None:
         dead.close()
         user = os.getuid()
         names = [f"deepspeed_allreduce_buffer_{user}_127.0.0.1_{port}_{rank}" for port in ports for rank in (0, 1)]
+        names.append(f"deepspeed_allreduce_buffer_{user}_no-such-node_{ports[0]}_0")
         others = [f"deepspeed_allreduce_buffer_{user + 1}_127.0.0.1_{ports[1]}_0", "another"]
         for name in (*names, *others):
             (tmp_path / name).write_bytes(b"0")
