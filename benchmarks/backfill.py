@@ -145,6 +145,10 @@ class Backfill:
             time.sleep(0.1)
         return time.monotonic() - begin
 
+    def steps_begun(self) -> int:
+        """How many steps the runs have begun so far, by what they say."""
+        return self.log.read_bytes().count(b" - STEP_START - ")
+
     def steps(self) -> list[Step]:
         """The steps of the last run, by their start."""
         with dg.DagsterInstance.from_config(str(self.home / "dagster")) as instance:

@@ -3,8 +3,8 @@
 python -m benchmarks.text_survival --runs 50 --json FILE
 
 A catalogue in English and Chinese is made in a scratch folder, and the job text_stages run on it once without
-disturbance by ``dagster job execute``. Then, in a new home each time, it is started, disturbed at a moment drawn evenly
-from the time between the first step's start and the end, and started again until it succeeds. Disturbed is one of:
+disturbance by ``dagster job execute``. Then, in a new home each time, it is started, disturbed at a random moment of a
+random step, and started again until it succeeds. Disturbed is one of:
 
 - ``tree``: every process of the run is killed, as when the machine goes.
 - ``root``: only the process that was started, as the kernel or a person without patience does.
@@ -40,6 +40,7 @@ TALES, REVIEWS = 4_000, 4_000
 """So many that the English dump has two row groups, which a pool of processes works on."""
 MOST_STARTS = 3
 """Starts after the disturbance in which a backfill must succeed."""
+POLL_SECONDS = 0.5
 ORPHAN_SECONDS = 15.0
 """In which the processes of a run end whose first one is gone."""
 
@@ -50,12 +51,12 @@ class Undisturbed:
 
     Attributes:
         seconds: From its start to its end.
-        first_step: Seconds from its start to that of the first step.
+        steps: Seconds of each step, in the order in which they began.
         outputs: SHA-256 in hex by path below ``outputs``; an empty string for a folder.
     """
 
     seconds: float
-    first_step: float
+    steps: tuple[float, ...]
     outputs: dict[str, str]
 
 
@@ -97,7 +98,8 @@ def run_undisturbed(backfill: Backfill) -> Undisturbed:
     seconds = time.time() - begin
     for manifest in backfill.outputs.rglob(MANIFEST):
         verify(manifest.parent)
-    return Undisturbed(seconds, min(step.start for step in backfill.steps()) - begin, hash_tree(backfill.outputs))
+    steps = tuple(step.end - step.start for step in backfill.steps())
+    return Undisturbed(seconds, steps, hash_tree(backfill.outputs))
 
 
 def disturb(backfill: Backfill, reference: Undisturbed, *, kind: Kind, chance: random.Random) -> Disturbance:
@@ -110,9 +112,12 @@ def disturb(backfill: Backfill, reference: Undisturbed, *, kind: Kind, chance: r
         chance: Draws the moment and the victim.
     """
     begin = time.time()
-    moment = chance.uniform(reference.first_step, reference.seconds)
+    # By steps, since another run may be faster than the undisturbed one, which compiles.
+    step = chance.randrange(len(reference.steps))
     process = backfill.start()
-    time.sleep(moment)
+    while backfill.steps_begun() <= step and process.poll() is None:
+        time.sleep(POLL_SECONDS)
+    time.sleep(chance.uniform(0.0, reference.steps[step]))
     killed = time.time()
     if kind == "tree":
         backfill.kill_all()
@@ -136,7 +141,7 @@ def disturb(backfill: Backfill, reference: Undisturbed, *, kind: Kind, chance: r
     problems += [] if done else [f"not done after {MOST_STARTS} more starts: see {backfill.log}"]
     problems += differences(reference.outputs, hash_tree(backfill.outputs))
     problems += _lost_or_doubled(backfill) if done else []
-    return Disturbance(kind, moment, stages, survived, starts, orphan_seconds, seconds, tuple(problems))
+    return Disturbance(kind, killed - begin, stages, survived, starts, orphan_seconds, seconds, tuple(problems))
 
 
 def hash_tree(folder: Path) -> dict[str, str]:
