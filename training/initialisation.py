@@ -66,6 +66,7 @@ def _initial_values(name: str, shape: torch.Size, settings: ModelSettings, gener
     - truncated_normal: the same, drawn again beyond 3 s.
     - xavier: uniform within sqrt(6 / (in + out)) (Glorot and Bengio 2010, equation 16).
     - kaiming: N(0, 2 / in) (He et al. 2015, arXiv:1502.01852, equation 10).
+    - torch: uniform within 1 / sqrt(in), what ``torch.nn.Linear`` starts with.
     - mup: N(0, s^2 b / w) in the layers and N(0, (s b / w)^2) in the output layer and in routers, whose outputs do not
       grow with the width, for a width w and the width b at which s was chosen (Yang et al., arXiv:2203.03466, table 3).
 
@@ -86,6 +87,9 @@ def _initial_values(name: str, shape: torch.Size, settings: ModelSettings, gener
         nn.init.xavier_uniform_(values, generator=generator)
     elif scheme == "kaiming":
         nn.init.kaiming_normal_(values, nonlinearity="relu", generator=generator)
+    elif scheme == "torch":
+        bound = 1 / math.sqrt(shape[-1])
+        values.uniform_(-bound, bound, generator=generator)
     elif scheme == "mup":
         to_fixed = name.startswith("head.") or name.endswith(ROUTER)
         values.normal_(0.0, deviation * (shrink if to_fixed else math.sqrt(shrink)), generator=generator)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -76,3 +77,26 @@ def test_a_tied_embedding_is_drawn_once() -> None:
     found = weights(SHAPE.model_copy(update={"tied_embedding": True}), seed=0)
     assert "head.weight" not in found
     assert torch.equal(found["embedding.weight"], weights(SHAPE, seed=0)["embedding.weight"])
+
+
+@pytest.mark.parametrize(
+    ("scheme", "layer", "head"),
+    [
+        ("normal", lambda out, width: 0.03, 0.03),
+        ("truncated_normal", lambda out, width: 0.03, 0.03),
+        ("xavier", lambda out, width: math.sqrt(2 / (out + width)), math.sqrt(2 / (300 + 128))),
+        ("kaiming", lambda out, width: math.sqrt(2 / width), math.sqrt(2 / 128)),
+        ("torch", lambda out, width: math.sqrt(1 / 3 / width), math.sqrt(1 / 3 / 128)),
+        ("mup", lambda out, width: 0.03 * math.sqrt(1 / 2), 0.03 / 2),
+    ],
+)
+def test_each_scheme_has_its_deviation(scheme: str, layer: Callable[[int, int], float], head: float) -> None:
+    changes = {"initialisation": scheme, "depth_scaling": False, "base_width": 64}
+    for name, values in weights(SHAPE.model_copy(update=changes), seed=0).items():
+        if values.dim() == 1:
+            continue
+        expected = {"embedding.weight": 0.03, "head.weight": head}.get(name, layer(*values.shape))
+        # Cut at three deviations, a normal distribution is a hundredth narrower.
+        assert float(values.std()) == pytest.approx(expected, rel=0.03), name
+        if scheme in ("xavier", "torch") and name != "embedding.weight":
+            assert float(values.abs().max()) <= math.sqrt(3) * expected * 1.0001

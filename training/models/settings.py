@@ -72,13 +72,13 @@ class ModelSettings(Settings):
         None, ge=1, description="Recurrent: steps that gradients flow back; the state flows on. Null is a whole row."
     )
     tied_embedding: bool = Field(False, description="Use the embedding's weights as the output layer's too.")
-    initialisation: Literal["normal", "truncated_normal", "xavier", "kaiming", "mup"] = Field(
+    initialisation: Literal["normal", "truncated_normal", "xavier", "kaiming", "torch", "mup"] = Field(
         "normal", description="How the first weights are drawn; the formulas are in training/initialisation.py."
     )
     initial_std: float = Field(
         0.02,
         gt=0,
-        description="Standard deviation of the first weights; xavier and kaiming use it for embeddings only.",
+        description="Standard deviation of the first weights; xavier, kaiming and torch use it for embeddings only.",
     )
     zero_output_projections: bool = Field(True, description="Start every block as the identity.")
     depth_scaling: bool = Field(
