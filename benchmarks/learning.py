@@ -60,6 +60,7 @@ class Recipe:
 _GPT2 = {"architecture": "gpt2", "width": 128, "layers": 4, "heads": 4, "feed_forward_width": 512}
 _WIDE = {"architecture": "decoder", "width": 128, "layers": 4, "heads": 4, "feed_forward_width": 344}
 _DEEP = {"architecture": "decoder", "width": 96, "layers": 8, "heads": 4, "feed_forward_width": 216}
+_TORCH = {"initialisation": "torch", "initial_std": 1.0}
 _NANOGPT_ADAM = {"learning_rate": 1e-3, "beta2": 0.99, "weight_decay": 0.1}
 _ADAM = {"learning_rate": 4e-3, "beta2": 0.99, "weight_decay": 0.1}
 _MUON = {"name": "muon", "learning_rate": 0.02, "other_learning_rate": 0.004, "beta2": 0.99, "weight_decay": 0.0}
@@ -80,6 +81,7 @@ RECIPES = (
     Recipe("linear decay to nothing", {"model": _WIDE, "optimizer": _ADAM, "schedule": _LINEAR}),
     Recipe("Muon", {"model": _WIDE, "optimizer": _MUON, "schedule": _LINEAR}),
     Recipe("twice the layers, narrower", {"model": _DEEP, "optimizer": _MUON, "schedule": _LINEAR}),
+    Recipe("torch's first weights", {"model": _DEEP | _TORCH, "optimizer": _MUON, "schedule": _LINEAR}),
 )
 """From the peer to ours, each with one ingredient more than the one before; the last one is ours."""
 
