@@ -122,7 +122,7 @@ def draw(losses: dict[str, dict[int, list[float]]], moved: dict[str, dict[int, f
     for panel, scheme in zip(panels, SCHEMES, strict=False):
         for width, row in losses[scheme].items():
             panel.plot(RATES, row, marker="o", label=f"width {width}")
-            best = min(range(len(row)), key=row.__getitem__)
+            best = _best(row)
             panel.plot(RATES[best], row[best], marker="*", markersize=14, color=panel.lines[-1].get_color())
         panel.set(xscale="log", xlabel="peak learning rate", ylabel="loss, nats a character", title=scheme)
         panel.legend()

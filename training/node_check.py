@@ -33,6 +33,7 @@ from torch._C._distributed_c10d import PrefixStore, TCPStore
 
 from training.artifact import write_atomically
 from training.events import Event, append_event
+from training.exit_codes import leave
 from training.node_facts import Gpu, NodeFacts, node_facts, node_name, table
 from training.run_settings import load_run_settings
 from training.settings import SettingsError
@@ -232,4 +233,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

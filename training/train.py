@@ -18,7 +18,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 # Started as a file, Python looks for modules in this folder; without an installation they are found from above it.
 if sys.path and Path(sys.path[0]).resolve() == Path(__file__).resolve().parent:
@@ -36,7 +35,7 @@ from training.checkpoint import CheckpointError
 from training.compiled_code import set_compiler_folders
 from training.corruption import CorruptionError
 from training.divergence import DivergedError
-from training.exit_codes import AWAY, CORRUPTED, DONE, REFUSED, STOPPED
+from training.exit_codes import AWAY, CORRUPTED, DONE, REFUSED, STOPPED, leave
 from training.exports import ExportError
 from training.loop import MODEL, SpikeFound, Training
 from training.memory import check_memory, free_memory
@@ -146,14 +145,6 @@ def main() -> int:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
     return code
-
-
-def leave(code: int) -> NoReturn:
-    """End the process without Python's taking apart, in which a thread of gloo now and then aborts what is done."""
-    logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -63,12 +63,11 @@ def step_samples(run: TracedRun, step: int, *, rank: int | None = None) -> list[
     """
     numbers = _step_numbers(run, step)
     ranks = _ranks_of(run, len(numbers))
-    sharing = run.settings.training.parallel.sequence_ranks
     if rank is not None and not 0 <= rank < run.ranks:
         raise TraceError(f"rank {rank} is none of the run's, 0 to {run.ranks - 1}")
     traces = []
     for number, reader in zip(numbers, ranks, strict=True):
-        if rank is not None and not reader <= rank < reader + sharing:
+        if rank is not None and reader != rank - rank % run.settings.training.parallel.sequence_ranks:
             continue
         source, positions = run.reader.positions(number)
         spans = tuple(position_spans(run.sources[source].train, positions))

@@ -9,8 +9,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from training.records import read_records
-
 RUN_JOBS = Path(__file__).with_name("run_jobs.py")
 
 
@@ -36,13 +34,3 @@ def wait_for_path(folder: Path, pattern: str, process: subprocess.Popen[str], se
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return found[0]
-
-
-def wait_for_step(run: Path, step: int, process: subprocess.Popen[str], seconds: float = 400) -> None:
-    """Wait until a training has done a step."""
-    deadline = time.monotonic() + seconds
-    while not any(record["step"] >= step for record in read_records(run / "metrics.jsonl")):
-        assert process.poll() is None
-        log = run / "trainer.log"
-        assert time.monotonic() < deadline, log.read_text()[-4000:] if log.exists() else "no log"
-        time.sleep(0.05)

@@ -12,8 +12,9 @@ from typing import Any
 import psutil
 import pytest
 from small_line import Jobs, run_configuration
-from started_job import start_job, wait_for_path, wait_for_step
+from started_job import start_job, wait_for_path
 
+from tests.training.trainer_runs import wait_for_step
 from training.checkpoint import newest_checkpoint
 from training.events import read_events
 from training.records import read_records

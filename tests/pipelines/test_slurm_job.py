@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from small_line import run_configuration
 from small_slurm import query, small_slurm
-from started_job import start_job, wait_for_path, wait_for_step
+from started_job import start_job, wait_for_path
 
+from tests.training.trainer_runs import wait_for_step
 from training.checkpoint import newest_checkpoint
 from training.events import read_events
 from training.records import read_records
@@ -56,7 +57,7 @@ def test_a_job_is_submitted_queued_again_on_a_signal_and_cancelled_with_the_run(
     try:
         written = wait_for_path(own_home / "training-runs", "*/slurm-job", process)
         run, job = written.parent, written.read_text()
-        wait_for_step(run, 60, process)
+        wait_for_step(run, 60, process, 400)
         found = json.loads((run / "nodes.json").read_text())
         assert [node["node"] for node in found["nodes"]] == ["n1", "n2"]
         # What Slurm itself sends some time before the limit.
@@ -69,7 +70,7 @@ def test_a_job_is_submitted_queued_again_on_a_signal_and_cancelled_with_the_run(
         assert first is not None
         reached = first[1].step
         assert reached >= 60
-        wait_for_step(run, reached + 60, process)
+        wait_for_step(run, reached + 60, process, 400)
         assert f"resumed from the checkpoint of step {reached}" in log.read_text()
         assert (run / "slurm-job").read_text() == job
         assert not any(event.kind == "restart" for event in read_events(run))

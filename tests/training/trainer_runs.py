@@ -38,10 +38,16 @@ def layers(run: Path) -> dict[int, dict[str, dict[str, float]]]:
 
 
 def wait_for_step(run: Path, step: int, process: subprocess.Popen[str], seconds: float = 300) -> None:
+    """Wait until a training has done a step; what it said, if it ends or takes longer."""
+
+    def said() -> str:
+        log = run / "trainer.log"
+        return log.read_text()[-4000:] if log.exists() else "no log"
+
     deadline = time.monotonic() + seconds
     while not any(record["step"] >= step for record in read_records(run / "metrics.jsonl")):
-        assert process.poll() is None, process.communicate()[0][-4000:]
-        assert time.monotonic() < deadline
+        assert process.poll() is None, (process.communicate()[0] or said())[-4000:]
+        assert time.monotonic() < deadline, said()
         time.sleep(0.01)
 
 

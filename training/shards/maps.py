@@ -21,9 +21,11 @@ Arguments = ParamSpec("Arguments")
 _caches: WeakSet[Any] = WeakSet()
 
 
-def keeps_maps(function: Callable[Arguments, npt.NDArray[Any]]) -> Callable[Arguments, npt.NDArray[Any]]:
-    """The function, whose last answers are kept until ``forget_maps``."""
-    kept = lru_cache(maxsize=_OPEN_MAPS)(function)
+def keeps_maps(
+    function: Callable[Arguments, npt.NDArray[Any]], *, most: int = _OPEN_MAPS
+) -> Callable[Arguments, npt.NDArray[Any]]:
+    """The function, of whose answers the last ones are kept until ``forget_maps``."""
+    kept = lru_cache(maxsize=most)(function)
     _caches.add(kept)
     return cast("Callable[Arguments, npt.NDArray[Any]]", kept)
 

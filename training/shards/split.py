@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from training.shards.format import AGAIN, DESCRIPTION, Ids, ShardError, ShardFile, SplitName, mask_bytes
 from training.shards.index import ShardIndex, index_rows, read_index
-from training.shards.maps import mapped, stretch
+from training.shards.maps import keeps_maps, mapped, stretch
 from training.shards.remote import RemoteFolder
 
 _BLOCK_TOKENS = 1 << 22
@@ -111,6 +111,8 @@ class Split:
         self.token_count = self._token_starts[-1]
         self.document_count = self._document_starts[-1]
         self.byte_count = sum(file.bytes for file in files)
+        # Often the same file is asked for again, and finding its map costs as much as reading a few tokens.
+        self._map = keeps_maps(self._map_of, most=1)
         self._index = lru_cache(maxsize=_OPEN_INDEXES)(self._read_index)
 
     def tokens(self, start: int, length: int) -> Ids:
@@ -310,7 +312,7 @@ class Split:
     def _where(self) -> str:
         return f"{self._folder}, split {self.name}"
 
-    def _map(self, number: int) -> npt.NDArray[Any]:
+    def _map_of(self, number: int) -> npt.NDArray[Any]:
         file = self.files[number]
         return mapped(self._present(file.name, file.sha256), self._dtype, file.tokens)
 
