@@ -2,9 +2,9 @@
 
 python -m benchmarks.loader --input PATH --json FILE [--peers PYTHON]
 
-All read the same tokens, shuffled over the whole, as batches of windows of one length, in one process on one core, and
-take turns; the median counts. litdata and mosaicml-streaming need packages that conflict with ours and are measured by
-the interpreter that --peers names, of an environment of their own::
+All read the same tokens, shuffled over the whole, as batches of windows of one length, from files of the same size, in
+one process on one core, and take turns; the median counts. litdata and mosaicml-streaming need packages that conflict
+with ours and are measured by the interpreter that --peers names, of an environment of their own::
 
     python3 -m venv .venv-peers
     .venv-peers/bin/pip install torch==2.13.0 litdata==0.2.76 mosaicml-streaming==0.13.0
@@ -43,7 +43,7 @@ from training.shards import Shards, ShardWriter, open_shards
 CONTEXT, BATCH = 1024, 16
 PEERS = ("litdata", "mosaicml-streaming")
 TIMES_PEERS, TIMES_NANOGPT = 10.0, 1.0
-SHARD_TOKENS = 1 << 22
+FILE_MEGABYTES = 64
 TERABYTES_FILES = 40_000
 
 
@@ -55,11 +55,14 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, help="interpreter with litdata and mosaicml-streaming")
     parser.add_argument("--repeats", type=int, default=5, help="turns of each side")
     parser.add_argument("--seconds", type=float, default=3.0, help="of a turn")
+    parser.add_argument(
+        "--file-megabytes", type=int, default=FILE_MEGABYTES, help="largest file of each side, but for nanoGPT's"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        shards = token_shards(read_texts(options.input), folder)
+        shards = token_shards(read_texts(options.input), folder, file_bytes=options.file_megabytes << 20)
         measures = _compare(shards, folder, options)
         measures += [_row("start_over_ten_terabytes", _start_seconds(folder / "sparse"), "s", None, 1.0, most=True)]
     for row in measures:
@@ -107,7 +110,7 @@ def _compare(shards: Shards, folder: Path, options: argparse.Namespace) -> list[
     }
     peers = PEERS if options.peers else ()
     for peer in peers:
-        _peer(options.peers, "prepare", peer, flat, folder)
+        _peer(options.peers, "prepare", peer, flat, folder, str(options.file_megabytes << 20))
         sides[peer] = lambda peer=peer: float(  # type: ignore[misc]
             _peer(options.peers, "measure", peer, flat, folder, str(options.seconds))
         )
@@ -134,8 +137,8 @@ def _peer(python: Path, *arguments: Any) -> str:
     return done.stdout.strip().splitlines()[-1] if done.stdout.strip() else ""
 
 
-def token_shards(documents: pa.Table, folder: Path) -> Shards:
-    """Shards of all texts, encoded by a vocabulary that is trained on some of them."""
+def token_shards(documents: pa.Table, folder: Path, *, file_bytes: int = FILE_MEGABYTES << 20) -> Shards:
+    """Shards of all texts, of at most so many bytes each, encoded by a vocabulary that is trained on some of them."""
     texts = strings(single_array(documents["text"]))
     (folder / "documents").mkdir()
     (folder / "vocabulary").mkdir()
@@ -157,7 +160,7 @@ def token_shards(documents: pa.Table, folder: Path) -> Shards:
         language="",
         source="",
         dump="d",
-        shard_tokens=SHARD_TOKENS,
+        shard_tokens=file_bytes // 2,
     ) as writer:
         for first in range(0, len(texts), 256):
             part = texts[first : first + 256]

@@ -1,6 +1,7 @@
 """The loaders of litdata and mosaicml-streaming, run by ``benchmarks.loader`` in an environment of their own.
 
-python loader_peers.py prepare PEER TOKENS FOLDER, then measure PEER TOKENS FOLDER SECONDS: prints tokens a second.
+python loader_peers.py prepare PEER TOKENS FOLDER BYTES_OF_A_FILE, then measure PEER TOKENS FOLDER SECONDS: prints
+tokens a second.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def pieces(tokens: Path) -> Iterator[torch.Tensor]:
         yield torch.from_numpy(data[begin : begin + (1 << 16)].astype(np.int32))
 
 
-def prepare_litdata(tokens: Path, folder: Path) -> None:
+def prepare_litdata(tokens: Path, folder: Path, file_bytes: int) -> None:
     """Write litdata's chunks of tokens."""
     from litdata import TokensLoader, optimize
 
@@ -33,7 +34,7 @@ def prepare_litdata(tokens: Path, folder: Path) -> None:
         fn=_identity,
         inputs=list(pieces(tokens)),
         output_dir=str(folder),
-        chunk_bytes="8MB",
+        chunk_bytes=file_bytes,
         num_workers=1,
         item_loader=TokensLoader(),
     )
@@ -62,13 +63,13 @@ def without_torchvision() -> None:
         sys.modules[name] = module
 
 
-def prepare_streaming(tokens: Path, folder: Path) -> None:
+def prepare_streaming(tokens: Path, folder: Path, file_bytes: int) -> None:
     """Write MDS shards, a row a window."""
     without_torchvision()
     from streaming import MDSWriter
 
     data = np.memmap(tokens, dtype=np.uint16, mode="r")
-    with MDSWriter(out=str(folder), columns={"tokens": "ndarray:uint16"}, size_limit=8 << 20) as writer:
+    with MDSWriter(out=str(folder), columns={"tokens": "ndarray:uint16"}, size_limit=file_bytes) as writer:
         for begin in range(0, len(data) - CONTEXT - 1, CONTEXT):
             writer.write({"tokens": np.asarray(data[begin : begin + CONTEXT + 1])})
 
@@ -106,6 +107,6 @@ if __name__ == "__main__":
     prepare, read = SIDES[peer]
     target = Path(place) / peer
     if action == "prepare":
-        prepare(Path(source), target)
+        prepare(Path(source), target, int(sys.argv[5]))
     else:
         print(speed(read(target), float(sys.argv[5])))

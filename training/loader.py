@@ -5,8 +5,10 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -56,11 +58,12 @@ class _Chunk(NamedTuple):
     """Where the rows of many consecutive samples lie.
 
     Attributes:
-        places: Source and file of each; file -1 for those that lie in several files or run over the end of their ring.
-        begins: The first token of each, int64 [samples], counted within its file; where that is -1, in the ring.
+        places: The file of each, counted over those of all sources; -1 less the source for those that lie in several
+            files or run over the end of their ring.
+        begins: The first token of each, int64 [samples], counted within its file or in the ring.
     """
 
-    places: list[tuple[int, int]]
+    places: list[int]
     begins: Integers
 
 
@@ -99,6 +102,7 @@ class SampleReader:
         self.context = context
         self.end_of_document = shards[0].end_of_document
         self._splits = [source.train for source in shards]
+        self._first_files = list(accumulate((len(split.files) for split in self._splits), initial=0))
         self._rows = list(rows)
         self._middle = middle
         self._masked = any(split.has_loss_mask for split in self._splits)
@@ -168,34 +172,35 @@ class SampleReader:
             first, count = first + end - begin, count - (end - begin)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _read_places(self, places: list[tuple[int, int]], begins: Integers, length: int) -> npt.NDArray[np.int32]:
-        source, file = places[0]
-        if file >= 0 and places.count(places[0]) == len(places):
-            return self._windows(source, file, length)[begins].astype(np.int32)
+    def _read_places(self, places: list[int], begins: Integers, length: int) -> npt.NDArray[np.int32]:
+        if places[0] >= 0 and places.count(places[0]) == len(places):
+            return self._windows(places[0], length)[begins].astype(np.int32)
         rows = []
-        for (source, file), begin in zip(places, begins.tolist(), strict=True):
-            if file >= 0:
-                rows.append(self._windows(source, file, length)[begin])
+        for place, begin in zip(places, begins.tolist(), strict=True):
+            if place >= 0:
+                rows.append(self._windows(place, length)[begin])
             else:
-                rows.append(self._splits[source].ring(begin, length))
+                rows.append(self._splits[-1 - place].ring(begin, length))
         # Put together as they are and turned once, which is twice as fast as turning one after the other.
         return np.concatenate(rows).reshape(len(rows), length).astype(np.int32)
 
-    def _windows_of(self, source: int, file: int, length: int) -> npt.NDArray[Any]:
-        return self._splits[source].windows(file, length)
+    def _windows_of(self, place: int, length: int) -> npt.NDArray[Any]:
+        source = bisect_right(self._first_files, place) - 1
+        return self._splits[source].windows(place - self._first_files[source], length)
 
     def _ordered_chunk(self, number: int, context: int) -> _Chunk:
         samples = self.order.samples(number * _ORDER_AHEAD, _ORDER_AHEAD)
         counts = np.asarray([cut.windows for cut in self._rows], dtype=np.int64)[samples.source]
         # The row begins one token before its first target.
         starts = ((samples.epoch * counts + samples.window) * self.context + samples.part * context) - 1
-        files, begins = np.empty_like(starts), np.empty_like(starts)
+        places, begins = np.empty_like(starts), np.empty_like(starts)
         for source, split in enumerate(self._splits):
             chosen = np.flatnonzero(samples.source == source)
             rings = starts[chosen] % split.token_count
-            found, within = split.places(rings, context + 1)
-            files[chosen], begins[chosen] = found, np.where(found < 0, rings, within)
-        return _Chunk(list(zip(samples.source.tolist(), files.tolist(), strict=True)), begins)
+            files, within = split.places(rings, context + 1)
+            places[chosen] = np.where(files < 0, -1 - source, self._first_files[source] + files)
+            begins[chosen] = np.where(files < 0, rings, within)
+        return _Chunk(places.tolist(), begins)
 
     def _row(self, sample: Sample, context: int) -> tuple[Integers, Integers]:
         """A row int64 [context + 1] and the positions of its targets int64 [context]."""

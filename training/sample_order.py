@@ -339,7 +339,10 @@ class _PhaseOrder:
 
     def _shuffled_sources(self, block: int) -> tuple[npt.NDArray[np.int64], Integers]:
         """For each sample of the block, its source, and how many samples of that source precede it in the block."""
-        shuffle = KeyedPermutation(self.block, "block", self._seed, self.number_of_phase, block)(np.arange(self.block))
+        numbers = np.arange(self.block)
+        if np.count_nonzero(self.quotas) == 1:
+            return np.full(self.block, np.flatnonzero(self.quotas)[0]), numbers
+        shuffle = KeyedPermutation(self.block, "block", self._seed, self.number_of_phase, block)(numbers)
         # The source whose stretch of the block a shuffled place falls into.
         sources = np.searchsorted(np.cumsum(self.quotas), shuffle, side="right")
         ranks = np.empty_like(sources)
