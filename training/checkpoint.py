@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import deepspeed.comm as dist
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -142,15 +141,15 @@ class CheckpointWriter:
                     entries.append(_entry(average.path(partial), partial))
                 values = json.dumps([asdict(entry) for entry in entries])
                 write_atomically(partial / _RANK_RECORD.format(rank=self._rank), values)
-            # torch and safetensors have errors of their own for a full disk.
-            except (OSError, RuntimeError, SafetensorError) as error:
+            # Of a thread nothing else is told: whatever it is, this checkpoint is not there.
+            except Exception as error:
                 self._problem = f"rank {self._rank}: {error}"
 
         def publish() -> None:
             try:
                 if self._publish(partial, checkpoint, best):
                     self.written_seconds = time.perf_counter() - begin
-            except OSError as error:
+            except Exception as error:
                 self._problem = f"rank {self._rank}: {error}"
 
         self._writing = threading.Thread(target=write, name="checkpoint", daemon=True)

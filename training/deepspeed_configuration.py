@@ -39,6 +39,8 @@ _FREE = (
     "zero_optimization.offload_optimizer.pin_memory",
     "steps_per_print",
 )
+# Optimizer states that are offloaded may lie on a disk.
+_FARTHER = ["cpu", "nvme"]
 
 
 def precision(settings: ParallelSettings) -> torch.dtype:
@@ -81,8 +83,10 @@ def deepspeed_configuration(settings: TrainingSettings, ranks: int, *, universal
     if settings.optimizer.name == "muon" and parallel.zero_stage == 3:
         # Muon needs whole gradients.
         zero["reduce_scatter"] = False
-    if parallel.offload_optimizer and parallel.zero_stage:
+    if parallel.offload_optimizer:
         zero["offload_optimizer"] = {"device": "cpu", "pin_memory": get_accelerator().device_name() != "cpu"}
+    elif parallel.zero_stage:
+        zero["offload_optimizer"] = {"device": "none"}
     accumulation = settings.gradient_accumulation(settings.phases[0].batch or 0, ranks)
     ours = {
         "train_batch_size": parallel.micro_batch * accumulation * ranks,
@@ -117,7 +121,7 @@ def conflicts(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = 
             found.append(f"'{name}' is set here by '{_INSTEAD[name]}'; leave it out")
         elif isinstance(value, Mapping) and isinstance(ours.get(key), Mapping):
             found += conflicts(ours[key], value, f"{name}.")
-        elif key in ours and value not in (AUTO, ours[key]) and name not in _FREE:
+        elif key in ours and value not in (AUTO, ours[key]) and name not in _FREE and [ours[key], value] != _FARTHER:
             setting = _OURS.get(name)
             remedy = f"change it or '{setting}'" if setting else "leave it out"
             found.append(f"'{name}' is {value!r} there and {ours[key]!r} by our settings; {remedy}")

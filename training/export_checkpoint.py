@@ -11,46 +11,15 @@ import shutil
 import sys
 from pathlib import Path
 
-import torch
-from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 from safetensors import SafetensorError
-from torch import Tensor
 
-from training.averaging import read_average
-from training.checkpoint import FOLDER, Checkpoint, CheckpointError, open_checkpoint, step_of
+from training.checkpoint import FOLDER, CheckpointError, open_checkpoint, step_of
+from training.checkpoint_weights import checkpoint_weights
 from training.export import export_model
-from training.models import build_model
-from training.parameter_states import PLAIN
 from training.preflight import open_data
-from training.run_settings import RunSettings
 from training.samples import finished_run
 from training.settings import SettingsError
 from training.shards import ShardError
-from training.snapshot import DamagedFileError, load_data, only_data
-
-
-def checkpoint_weights(folder: Path, checkpoint: Checkpoint, settings: RunSettings) -> dict[str, Tensor]:
-    """The weights of a checkpoint, float32 on the CPU: their average where the run exports that.
-
-    Raises:
-        CheckpointError: If they are not all there, or a file holds more than data.
-    """
-    with torch.device("meta"):
-        shapes = {name: value.shape for name, value in build_model(settings.training.model).named_parameters()}
-    try:
-        if settings.training.averaging:
-            return read_average(folder, shapes)
-        if checkpoint.zero_stage:
-            with only_data(folder):
-                weights = get_fp32_state_dict_from_zero_checkpoint(str(folder.parent), tag=folder.name)
-        else:
-            weights = load_data(folder / PLAIN)["module"]
-    except DamagedFileError as error:
-        raise CheckpointError(str(error)) from error
-    missing = sorted(shapes.keys() - weights.keys())
-    if missing:
-        raise CheckpointError(f"{folder} lacks the weights {', '.join(missing[:3])}")
-    return {name: weights[name].float().reshape(shape) for name, shape in shapes.items()}
 
 
 def export_checkpoint(folder: Path, out: Path) -> None:
@@ -77,7 +46,7 @@ def export_checkpoint(folder: Path, out: Path) -> None:
     folder, checkpoint = open_checkpoint(run, step)
     settings = finished_run(run)
     training, sources = open_data(settings)
-    weights = checkpoint_weights(folder, checkpoint, settings.model_copy(update={"training": training}))
+    weights = checkpoint_weights(folder, checkpoint, training.model, averaged=bool(training.averaging))
     partial = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         export_model(

@@ -19,12 +19,14 @@ from training.averaging import WeightAverage, averaged_weights
 from training.best import Best
 from training.checkpoint import (
     Checkpoint,
+    CheckpointError,
     CheckpointWriter,
     Retention,
     newest_checkpoint,
     open_checkpoint,
     remove_checkpoints_after,
 )
+from training.checkpoint_weights import checkpoint_weights
 from training.corruption import CorruptionError, find_disagreement, judge, remember_disagreement
 from training.deepspeed_configuration import precision
 from training.divergence import DivergedError, documents_of_step, first_of_many, first_wrong_layer
@@ -117,7 +119,8 @@ class Training:
         self.step_seconds = 0.0
         self.timed_tokens = 0
         self.last_loss = math.nan
-        # Of the steps since the last record: this rank's losses, those of all ranks, and norms of gradients.
+        # Of the steps since the last record: this rank's losses that were not looked at, the means over all ranks of
+        # those before, and norms of gradients.
         self.losses: list[torch.Tensor] = []
         self.reduced: list[float] = []
         self.norms: list[torch.Tensor | float | None] = []
@@ -159,12 +162,11 @@ class Training:
         self.spikes.remember(state["past"])
 
     def _state(self) -> dict[str, Any]:
-        """What belongs into a checkpoint beside DeepSpeed's states; by all ranks together."""
-        self.reduced += self._over_ranks(self.losses)
-        self.losses.clear()
+        """What belongs into a checkpoint beside DeepSpeed's states."""
         return {
-            "losses": self.reduced,
-            "norms": [None if norm is None else float(norm) for norm in self.norms],
+            # Copies, since the record is written while the training goes on.
+            "losses": list(self.reduced),
+            "norms": list(self.norms),
             "step_seconds": self.step_seconds,
             "timed_tokens": self.timed_tokens,
             "last_loss": self.last_loss if math.isfinite(self.last_loss) else None,
@@ -225,12 +227,16 @@ class Training:
                 self._between_steps(recorder, last)
                 begin += time.perf_counter() - pause
                 if self.stopping and not last:
+                    with self.watchdog.pause():
+                        self.settle(recorder)
                     recorder.say(
                         f"stopped by a signal after step {self.step}; started again it goes on from there",
                         kind="stop",
                         step=self.step,
                     )
                     return False
+        with self.watchdog.pause():
+            self.settle(recorder)
         if self.stopped_early:
             recorder.say(
                 f"stopped early after step {self.step}: no better validation since step {self.best.step}, which had "
@@ -249,15 +255,15 @@ class Training:
         if settings.verify_every and (self.step % settings.verify_every == 0 or last):
             self._verify(recorder)
         if self.step % settings.validate_every == 0 or last:
+            self._look()
             with self.watchdog.pause("validation"):
                 better = self.validate(recorder)
         self.stopping = self.stop.agreed(self.ranks, self.device)
         due = self.step % settings.checkpoint_every == 0 or last or (better and settings.keep_best)
         if due or self.stopping:
+            # A step that is to be left out must be in no checkpoint.
+            self._look()
             self.save(recorder)
-            if last or self.stopping:
-                with self.watchdog.pause():
-                    self.settle(recorder)
 
     def _verify(self, recorder: Recorder) -> None:
         """Compare the weights of all ranks.
@@ -300,7 +306,8 @@ class Training:
             inputs = batch.inputs()
             documents = None
             if self.settings.samples.document_mask:
-                documents = documents_of(inputs, end_of_document)
+                # Attention in blocks has no dropout.
+                documents = documents_of(inputs, end_of_document, blocks=False if self.settings.model.dropout else None)
                 documents = documents._replace(positions=self._part(documents.positions))
             with shared_sequences(self.share):
                 objective, nats = self.engine(self._part(inputs), wanted, divisor=divisor, documents=documents)
@@ -366,20 +373,19 @@ class Training:
             step -= 1
         return numbers[::-1]
 
-    def _record(self, recorder: Recorder, steps: int, seconds: float, waited: float) -> None:
-        """Look at the losses since the last record, and write one.
+    def _look(self) -> None:
+        """Look at the losses and norms that were not looked at; by all ranks together.
 
         Raises:
             SpikeFound: If one is a spike.
             DivergedError: If one is no number, and no step is to be left out for it.
         """
-        losses = self.reduced + self._over_ranks(self.losses)
-        norms = [None if norm is None else float(norm) for norm in self.norms]
+        losses = self._over_ranks(self.losses)
         self.losses.clear()
-        self.reduced, self.norms = [], []
+        norms = [None if norm is None else float(norm) for norm in self.norms[len(self.reduced) :]]
+        self.norms[len(self.reduced) :] = norms
+        self.reduced += losses
         numbers = self._computed_steps(len(losses))
-        if not losses:
-            return
         spike = self.spikes.look(numbers, losses, norms)
         if spike is not None:
             if len(self.skipped) >= self.settings.spikes.most_skipped:
@@ -387,11 +393,21 @@ class Training:
             if self.skipped.issuperset(range(spike.step - _MOST_IN_A_ROW, spike.step)):
                 self._diverged(spike.step - 1, f"{spike}, like the {_MOST_IN_A_ROW} before, so it is not their text")
             raise SpikeFound(spike)
-        self.last_loss = float(torch.tensor(losses).mean())
-        if not math.isfinite(self.last_loss):
-            step = next(step for step, loss in zip(numbers, losses, strict=True) if not math.isfinite(loss))
-            self._diverged(step - 1, f"the loss is no finite number since step {step}")
-        norm = norms[-1]
+        for step, loss in zip(numbers, losses, strict=True):
+            if not math.isfinite(loss):
+                self._diverged(step - 1, f"the loss is no finite number since step {step}")
+
+    def _record(self, recorder: Recorder, steps: int, seconds: float, waited: float) -> None:
+        """Look at the losses, and write a record of those since the last one.
+
+        Raises:
+            SpikeFound, DivergedError: See ``_look``.
+        """
+        self._look()
+        if not self.reduced:
+            return
+        self.last_loss, norm = float(torch.tensor(self.reduced).mean()), self.norms[-1]
+        self.reduced, self.norms = [], []
         tokens = self.settings.tokens_after(self.step) - self.settings.tokens_after(self.step - steps)
         speed = tokens / seconds
         values = {
@@ -544,15 +560,14 @@ class Training:
             details={"documents": [suspect.doc_id for suspect in suspects]},
         )
 
-    def finish(self) -> None:
+    def finish(self, recorder: Recorder) -> None:
         """Export the model and write the report, last."""
-        exported = self.step
+        exported, weights = self.step, None
         if self.settings.keep_best and self.best.step != self.step:
-            folder, checkpoint = open_checkpoint(self.run, self.best.step)
-            self._load(folder, checkpoint, "none")
-            exported = self.best.step
-            self.validation = self.best_validation()
-        if self.average is None:
+            weights = self._best_weights(recorder)
+        if weights is not None:
+            exported, self.validation = self.best.step, self.best_validation()
+        elif self.average is None:
             weights = full_weights(self.engine.module, self.rank == 0)
         else:
             named = self.engine.module.named_parameters()
@@ -585,6 +600,28 @@ class Training:
             )
             write_atomically(self.run / REPORT, json.dumps(asdict(report), indent=1))
         torch.distributed.barrier()
+
+    def _best_weights(self, recorder: Recorder) -> dict[str, torch.Tensor] | None:
+        """The weights of the best validation's checkpoint on the first rank, nothing on others; None if it is lost."""
+        weights: dict[str, torch.Tensor] = {}
+        problem = [""]
+        if self.rank == 0:
+            try:
+                folder, checkpoint = open_checkpoint(self.run, self.best.step)
+                averaged = bool(self.settings.averaging)
+                weights = checkpoint_weights(folder, checkpoint, self.settings.model, averaged=averaged)
+            except CheckpointError as error:
+                problem = [str(error)]
+        torch.distributed.broadcast_object_list(problem)
+        if problem[0]:
+            recorder.say(
+                f"the model of the best validation, of step {self.best.step}, is lost ({problem[0]}): that of the last "
+                "step is exported instead",
+                kind="checkpoint",
+                step=self.step,
+            )
+            return None
+        return weights
 
     def best_validation(self) -> dict[str, dict[str, float]]:
         """What was recorded of the best validation."""

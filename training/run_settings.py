@@ -77,6 +77,12 @@ class ParallelSettings(Settings):
         "the settings say, and a key that says otherwise is an error.",
     )
 
+    @model_validator(mode="after")
+    def _offloaded_states_are_sharded(self) -> Self:
+        if self.offload_optimizer and not self.zero_stage:
+            raise ValueError("'offload_optimizer' is for 'zero_stage' 1 to 3, not 0: change one of them")
+        return self
+
 
 class PhaseSettings(Settings):
     """A stretch of steps with a mixture, batch and context of its own."""

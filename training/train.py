@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import gc
 import logging
 import os
 import sys
@@ -42,10 +43,10 @@ from training.memory import check_memory, free_memory
 from training.permutation import SampleOrderError
 from training.preflight import check_run
 from training.records import Recorder
-from training.run_settings import load_run_settings
+from training.run_settings import RunSettings, load_run_settings
 from training.samples import RUN, recorded
 from training.settings import SettingsError
-from training.shards import ShardError, StorageError
+from training.shards import ShardError, Shards, StorageError
 from training.spikes import Spike
 from training.stop_signal import StopSignal
 from training.watchdog import Watchdog
@@ -89,28 +90,38 @@ def run_training(path: Path, *, deepspeed_file: Path | None = None) -> int:
         device = torch.device(get_accelerator().current_device_name())
         check_memory(training_settings, ranks=ranks, free=free_memory(device))
         stop = StopSignal()
-        left_out: Spike | None = None
-        while True:
-            training = Training(settings, sources, stop=stop, watchdog=watchdog)
-            if rank == 0:
-                write_atomically(run / RUN, settings.model_dump_json(indent=1))
-            with Recorder(
-                run, steps=training_settings.steps, first_step=training.step, is_first_rank=rank == 0
-            ) as recorder:
-                if left_out is not None:
-                    training.name_suspects(left_out, recorder)
-                try:
-                    if not training.train(recorder):
-                        return STOPPED
-                except SpikeFound as found:
-                    with watchdog.pause():
-                        training.roll_back(found.spike, recorder)
-                    left_out = found.spike
-                    continue
-                with watchdog.pause():
-                    training.finish()
-                recorder.say(f"done: the model is in {run / MODEL}", step=training.step)
-            return DONE
+        outcome: Spike | int | None = None
+        while not isinstance(outcome, int):
+            watchdog.start()
+            outcome = _train(settings, sources, stop, watchdog, left_out=outcome)
+            # The engine that goes back must not lie in memory beside the one that goes on.
+            gc.collect()
+            get_accelerator().empty_cache()
+        return outcome
+
+
+def _train(
+    settings: RunSettings, sources: list[Shards], stop: StopSignal, watchdog: Watchdog, *, left_out: Spike | None
+) -> Spike | int:
+    """Train from the newest checkpoint on; the exit code, or a step that is to be left out from there."""
+    training = Training(settings, sources, stop=stop, watchdog=watchdog)
+    run, first = training.run, training.rank == 0
+    if first:
+        write_atomically(run / RUN, settings.model_dump_json(indent=1))
+    with Recorder(run, steps=settings.training.steps, first_step=training.step, is_first_rank=first) as recorder:
+        if left_out is not None:
+            training.name_suspects(left_out, recorder)
+        try:
+            if not training.train(recorder):
+                return STOPPED
+        except SpikeFound as found:
+            with watchdog.pause():
+                training.roll_back(found.spike, recorder)
+            return found.spike
+        with watchdog.pause():
+            training.finish(recorder)
+        recorder.say(f"done: the model is in {run / MODEL}", step=training.step)
+    return DONE
 
 
 @contextmanager

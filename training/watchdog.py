@@ -90,6 +90,12 @@ class Watchdog:
         folder.mkdir(exist_ok=True)
         self._file = (folder / f"rank-{rank:05d}.txt").open("w", encoding="utf-8")
 
+    def start(self) -> None:
+        """The training begins, for the first time or again: until two steps are done it may take as long as a pause."""
+        self._seconds.clear()
+        self._last = 0.0
+        self._allow(self._settings.pause_seconds)
+
     def step(self, step: int) -> None:
         """A step is done, and the next one begins."""
         now = time.monotonic()
@@ -148,7 +154,7 @@ class Watchdog:
             temporary.replace(self._run / HEARTBEAT)
 
     def __enter__(self) -> Self:
-        self._allow(self._settings.pause_seconds)
+        self.start()
         return self
 
     def __exit__(

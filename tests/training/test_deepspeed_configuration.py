@@ -59,6 +59,15 @@ def test_every_conflict_is_named() -> None:
     assert "'zero_allow_untested_optimizer' is False there and True by our settings; leave it out" in message
 
 
+def test_offloading_is_a_setting_of_ours_and_the_place_may_be_a_disk() -> None:
+    nvme = {"zero_optimization": {"offload_optimizer": {"device": "nvme", "nvme_path": "/scratch"}}}
+    with pytest.raises(SettingsError, match=r"offload_optimizer.device' is 'nvme' there and 'none' by our settings"):
+        configured(deepspeed=nvme)
+    parallel = {"zero_stage": 2, "micro_batch": 2, "offload_optimizer": True, "deepspeed": nvme}
+    found = configured(parallel=parallel)["zero_optimization"]["offload_optimizer"]
+    assert (found["device"], found["nvme_path"]) == ("nvme", "/scratch")
+
+
 def test_what_is_off_or_auto_is_no_conflict() -> None:
     assert conflicts({"a": 1}, {"fp16": {"enabled": False}, "a": "auto"}) == []
     found = merged({"a": 1, "b": {"c": 2}}, {"a": "auto", "b": {"d": "auto", "e": 3}})

@@ -86,6 +86,19 @@ def test_poison_is_left_out_and_named_with_its_text(
 
 
 @pytest.mark.slow
+def test_a_step_that_is_left_out_is_in_no_checkpoint(
+    tmp_path: Path, configure: Configure, launch: Launch, poison: str
+) -> None:
+    """However seldom losses are recorded, and also where one checkpoint alone is kept."""
+    options = {"steps": 100, "checkpoint_every": 5, "keep_checkpoints": 1, "log_every": 80, "validate_every": 100}
+    finish(launch(configure("run", spikes={"window": 40, "deviations": 8.0, "least": 0.2}, **options)))
+    skipped = read_skipped(tmp_path / "run")
+    assert skipped
+    resumed = [event.step for event in read_events(tmp_path / "run") if event.kind == "resume"]
+    assert resumed == [(spike.step - 1) // 5 * 5 for spike in sorted(skipped, key=lambda spike: spike.step)]
+
+
+@pytest.mark.slow
 def test_a_stopped_rank_is_noticed_by_the_other(tmp_path: Path, configure: Configure, launch: Launch) -> None:
     watchdog = {"factor": 5.0, "least_seconds": 6.0}
     process = launch(configure("run", steps=100_000, checkpoint_every=100_000, watchdog=watchdog), ranks=2)

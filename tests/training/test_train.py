@@ -206,6 +206,30 @@ def test_a_training_without_progress_stops_and_the_best_weights_are_exported(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("averaging", [0.0, 0.5])
+def test_the_best_weights_are_exported_by_other_ranks_and_the_last_ones_if_they_are_lost(
+    tmp_path: Path, configure: Callable[..., Path], launch: Launch, averaging: float
+) -> None:
+    schedule, optimizer = {"shape": "constant", "warmup": 0}, {"learning_rate": 1e-12}
+    options = {"keep_best": True, "validate_every": 2, "checkpoint_every": 12, "steps": 12, "averaging": averaging}
+    options |= {"schedule": schedule, "optimizer": optimizer, "parallel": {"zero_stage": 2}}
+    run = tmp_path / "run"
+    finish(launch(configure("run", **options), ranks=2))
+    best = json.loads((run / "report.json").read_text())["best_step"]
+    assert best < 12
+    exported = (run / "model" / "model.safetensors").read_bytes()
+    for lost in (False, True):
+        (run / "report.json").unlink()
+        shutil.rmtree(run / "model")
+        if lost:
+            next((run / "checkpoints" / f"step-{best:010d}").glob("*.pt")).write_bytes(b"")
+        said = finish(launch(configure("run", **options), ranks=1))
+        assert ("is lost" in said) is lost
+        assert json.loads((run / "report.json").read_text())["best_step"] == (12 if lost else best)
+        assert ((run / "model" / "model.safetensors").read_bytes() == exported) is not lost
+
+
+@pytest.mark.slow
 def test_one_seed_one_training_and_another_seed_another(
     tmp_path: Path, configure: Callable[..., Path], launch: Launch
 ) -> None:

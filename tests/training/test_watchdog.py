@@ -31,6 +31,10 @@ with Watchdog(settings, Path(sys.argv[1]), int(sys.argv[2])) as watchdog:
             time.sleep(0.1)
         with watchdog.pause("checkpoint"):
             waits_for_ever()
+    if sys.argv[3] == "starts again":
+        watchdog.start()
+        time.sleep(3)
+        watchdog.step(8)
     if sys.argv[3] == "hangs":
         waits_for_ever()
 """
@@ -57,12 +61,13 @@ def test_a_hanging_rank_says_where_and_ends(tmp_path: Path, manner: str) -> None
     assert read_heartbeat(tmp_path) is None
 
 
-def test_a_pause_is_no_hang(tmp_path: Path) -> None:
-    assert run(tmp_path, 0, "pauses").returncode == 0
+@pytest.mark.parametrize("manner", ["pauses", "starts again"])
+def test_a_pause_and_a_start_are_no_hang(tmp_path: Path, manner: str) -> None:
+    assert run(tmp_path, 0, manner).returncode == 0
     assert (tmp_path / "stacks" / "rank-00000.txt").read_text() == ""
     beat = read_heartbeat(tmp_path)
     assert beat is not None
     assert beat.step == 8
     # The end of the process may take a minute.
     assert beat.time + 60 <= beat.deadline < beat.time + 90
-    assert 0.2 < beat.median < 2
+    assert 0.2 < beat.median < 2 or manner == "starts again"

@@ -1,0 +1,41 @@
+"""The weights of a checkpoint as one process reads them, whatever ranks and ZeRO stage have written it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
+from torch import Tensor
+
+from training.averaging import read_average
+from training.checkpoint import Checkpoint, CheckpointError
+from training.models import ModelSettings, build_model
+from training.parameter_states import PLAIN
+from training.snapshot import DamagedFileError, load_data, only_data
+
+
+def checkpoint_weights(
+    folder: Path, checkpoint: Checkpoint, model: ModelSettings, *, averaged: bool
+) -> dict[str, Tensor]:
+    """The weights of a checkpoint, or their average, float32 on the CPU.
+
+    Raises:
+        CheckpointError: If they are not all there, or a file holds more than data.
+    """
+    with torch.device("meta"):
+        shapes = {name: value.shape for name, value in build_model(model).named_parameters()}
+    try:
+        if averaged:
+            return read_average(folder, shapes)
+        if checkpoint.zero_stage:
+            with only_data(folder):
+                weights = get_fp32_state_dict_from_zero_checkpoint(str(folder.parent), tag=folder.name)
+        else:
+            weights = load_data(folder / PLAIN)["module"]
+    except DamagedFileError as error:
+        raise CheckpointError(str(error)) from error
+    missing = sorted(shapes.keys() - weights.keys())
+    if missing:
+        raise CheckpointError(f"{folder} lacks the weights {', '.join(missing[:3])}")
+    return {name: weights[name].float().reshape(shape) for name, shape in shapes.items()}
