@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from training.exports import ExportError
 from training.models import LanguageModel, ModelSettings
+from training.previous_token_heads import look_back
 
 LOOKED_UP = ("embedding.", "positions.")
 RESIDUAL = ("attention.output.weight", ".down.weight")
@@ -30,7 +31,10 @@ def initialise(model: LanguageModel, *, seed: int) -> None:
                 if "bias" in name:
                     _fill(parameter, model.initial_bias(name, shape))
                 continue
-            _fill(parameter, _initial_values(name, shape, model.settings, generator))
+            values = _initial_values(name, shape, model.settings, generator)
+            if model.settings.previous_token_heads:
+                look_back(name, values, model.settings)
+            _fill(parameter, values)
 
 
 def copy_weights(source: LanguageModel, model: LanguageModel) -> None:

@@ -173,6 +173,7 @@ ANOTHER: dict[str, tuple[object, bool]] = {
     "model.norm_epsilon": (1e-5, False),
     "model.tied_embedding": (True, False),
     "model.initial_std": (0.1, False),
+    "model.previous_token_heads": (1, False),
     "model.zero_output_projections": (False, False),
     "optimizer.name": ("muon", False),
     "optimizer.other_learning_rate": (0.1, False),

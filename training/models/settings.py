@@ -17,6 +17,7 @@ _ONLY: dict[str, tuple[Architecture, ...]] = {
     "head_width": ("decoder",),
     "query_key_norm": ("decoder",),
     "rope_base": ("decoder",),
+    "previous_token_heads": ("decoder",),
     "experts": ("decoder",),
     "experts_per_token": ("decoder",),
     "expert_balance": ("decoder",),
@@ -85,6 +86,12 @@ class ModelSettings(Settings):
         True,
         description="Divide the first output projections by the root of twice the layers, where they are not zero.",
     )
+    previous_token_heads: int = Field(
+        0,
+        ge=0,
+        description="decoder: heads of each layer that start by attending to the token one, two, three... places "
+        "before.",
+    )
     base_width: int | None = Field(
         None, ge=1, description="mup: the width at which the learning rates were tuned; null is this model's own."
     )
@@ -107,6 +114,8 @@ class ModelSettings(Settings):
             raise ValueError(f"width {self.width} is no multiple of heads {self.heads}: change one or set head_width")
         if self.heads % self.key_value_count:
             raise ValueError(f"heads {self.heads} is no multiple of key_value_heads {self.key_value_heads}")
+        if self.previous_token_heads > self.heads:
+            raise ValueError(f"previous_token_heads {self.previous_token_heads} is more than heads {self.heads}")
         if self.architecture == "decoder" and self.head_size % 2:
             raise ValueError(f"the size of a head, {self.head_size}, has to be even for rotary positions")
 
