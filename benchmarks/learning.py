@@ -64,6 +64,8 @@ _TORCH = {"initialisation": "torch", "initial_std": 1.0}
 _NANOGPT_ADAM = {"learning_rate": 1e-3, "beta2": 0.99, "weight_decay": 0.1}
 _ADAM = {"learning_rate": 4e-3, "beta2": 0.99, "weight_decay": 0.1}
 _MUON = {"name": "muon", "learning_rate": 0.02, "other_learning_rate": 0.004, "beta2": 0.99, "weight_decay": 0.0}
+_SHORT_MOMENTUM = {"momentum": 0.9}
+_LOOKING_BACK = {"previous_token_heads": 4}
 _COSINE = {"shape": "cosine", "warmup": 0.05, "final": 0.1}
 _LINEAR = {"shape": "linear", "warmup": 0.0, "final": 0.0}
 
@@ -82,6 +84,14 @@ RECIPES = (
     Recipe("Muon", {"model": _WIDE, "optimizer": _MUON, "schedule": _LINEAR}),
     Recipe("twice the layers, narrower", {"model": _DEEP, "optimizer": _MUON, "schedule": _LINEAR}),
     Recipe("torch's first weights", {"model": _DEEP | _TORCH, "optimizer": _MUON, "schedule": _LINEAR}),
+    Recipe(
+        "a shorter momentum",
+        {"model": _DEEP | _TORCH, "optimizer": _MUON | _SHORT_MOMENTUM, "schedule": _LINEAR},
+    ),
+    Recipe(
+        "heads that look back",
+        {"model": _DEEP | _TORCH | _LOOKING_BACK, "optimizer": _MUON | _SHORT_MOMENTUM, "schedule": _LINEAR},
+    ),
 )
 """From the peer to ours, each with one ingredient more than the one before; the last one is ours."""
 

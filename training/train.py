@@ -47,6 +47,7 @@ from training.run_settings import RunSettings, load_run_settings
 from training.samples import RUN, recorded
 from training.settings import SettingsError
 from training.shards import ShardError, Shards, StorageError
+from training.shared_memory import unlink_shared_memory
 from training.spikes import Spike
 from training.stop_signal import StopSignal
 from training.watchdog import Watchdog
@@ -85,6 +86,7 @@ def run_training(path: Path, *, deepspeed_file: Path | None = None) -> int:
     settings = recorded(settings.model_copy(update={"training": training_settings}), sources)
     with locked(run) if rank == 0 else _nothing(), Watchdog(training_settings.watchdog, run, rank) as watchdog:
         deepspeed.init_distributed(dist_backend=get_accelerator().communication_backend_name(), verbose=False)
+        unlink_shared_memory()
         if get_accelerator().device_name() != "cpu":
             get_accelerator().set_device(int(os.environ.get("LOCAL_RANK", 0)))
         device = torch.device(get_accelerator().current_device_name())

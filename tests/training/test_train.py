@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from trainer_runs import TRAINER, VOCABULARY_SIZE, Launch, finish, layers, losses, ranks_of, wait_for_step
 
@@ -21,6 +22,7 @@ from training.checkpoint import newest_checkpoint
 from training.export import load_model
 from training.models import ModelSettings
 from training.records import read_records
+from training.shared_memory import FOLDER, NAME
 
 
 def test_trains_by_hand_without_dagster_and_mlflow(
@@ -57,8 +59,11 @@ def test_a_killed_training_goes_on_with_the_losses_it_would_have_had(
     finish(launch(configure("whole"), ranks=ranks))
     killed = launch(configure("killed"), ranks=ranks)
     wait_for_step(tmp_path / "killed", 14, killed)
+    words = psutil.Process(killed.pid).cmdline()
+    port = next(word.removeprefix("--master_port=") for word in words if word.startswith("--master_port="))
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
+    assert not list(FOLDER.glob(f"{NAME}*_{port}_*"))
     finish(launch(configure("killed"), ranks=ranks))
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
     whole, resumed = (tmp_path / name / "model" / "model.safetensors" for name in ("whole", "killed"))

@@ -1,6 +1,6 @@
-"""The shared memory in which DeepSpeed adds up gradients on a machine without accelerators.
+"""The shared memory of DeepSpeed's ranks (``training.shared_memory``) that were killed while they met.
 
-A killed training leaves it behind, up to a gigabyte a rank, until the machine is started again.
+It has a name until all of them are there, and stays as long as it has one.
 """
 
 from __future__ import annotations
