@@ -8,7 +8,6 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from training.artifact import file_sha256
 from training.fill_in_the_middle import FillInTheMiddle
 from training.loader import SampleReader
 from training.mixture import MixedSource, check_epochs, mixture_shares
@@ -18,7 +17,7 @@ from training.rows import CutRows, PackedRows
 from training.run_settings import RunSettings, TrainingSettings
 from training.sample_order import OrderedSource, Phase, SampleOrder
 from training.settings import SettingsError, nearest
-from training.shards import DESCRIPTION, ShardError, Shards
+from training.shards import ShardError, Shards
 
 RUN = "run.json"
 PACKING = "packing"
@@ -108,15 +107,10 @@ def finished_run(folder: Path) -> RunSettings:
         raise SettingsError(f"{path} is damaged: {error}") from None
 
 
-def shards_hash(folder: Path) -> str:
-    """SHA-256 of a folder's shards.json, in hex, which names the hash of every file of token ids."""
-    return file_sha256(folder / DESCRIPTION)
-
-
 def recorded(settings: RunSettings, sources: Sequence[Shards]) -> RunSettings:
     """The settings as ``run.json`` keeps them: with the dump and hash of every source."""
     data = [
-        entry.model_copy(update={"dump": source.dump, "sha256": shards_hash(source.folder)})
+        entry.model_copy(update={"dump": source.dump, "sha256": source.sha256})
         for entry, source in zip(settings.data, sources, strict=True)
     ]
     return settings.model_copy(update={"data": data})
@@ -170,13 +164,14 @@ def _phases(settings: TrainingSettings, sources: Sequence[Shards], weights: Mapp
 
 def _earlier_weights(run: RunSettings, sources: Sequence[Shards]) -> dict[str, float]:
     """Weights of a run that is continued, by dump."""
-    folders = {source.dump: source.folder for source in sources}
+    by_dump = {source.dump: source for source in sources}
     for source in run.data:
-        if source.dump not in folders:
+        now = by_dump.get(source.dump)
+        if now is None:
             raise SettingsError(f"'continue_from': its source '{source.dump}' is missing in 'data'; name it here too")
-        if shards_hash(folders[source.dump]) != source.sha256:
+        if now.sha256 != source.sha256:
             raise SettingsError(
-                f"'continue_from': {folders[source.dump]} is not what '{source.dump}' was then; name the same shards"
+                f"'continue_from': {now.folder} is not what '{source.dump}' was then; name the same shards"
             )
     return {source.dump: source.weight for source in run.data}
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from assets.clean_text.process_pool import available_cores, map_in_order
 from assets.clean_text.progress import SECONDS_BETWEEN, Progress, at_most_every
-from assets.text_index.format import DESCRIPTION, FORMAT, POSITION, IndexPart, shards_hash
+from assets.text_index.format import DESCRIPTION, FORMAT, POSITION, IndexPart
 from assets.text_index.plan import plan_parts, token_blocks
 from assets.text_index.settings import TextIndexSettings
 from assets.text_index.suffix_array import sort_suffixes
@@ -97,7 +97,7 @@ def build_text_index(
     description = {
         "format": FORMAT,
         "dump": shards.dump,
-        "shards": shards_hash(shards),
+        "shards": shards.sha256,
         "vocabulary": vocabulary.sha256,
         "parts": [asdict(part) for part in parts],
     }

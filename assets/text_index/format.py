@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.artifact import file_sha256
-from training.shards import DESCRIPTION as SHARDS_DESCRIPTION
-from training.shards import Shards, SplitName
+from training.shards import SplitName
 
 FORMAT = 1
 DESCRIPTION = "text_index.json"
@@ -66,8 +64,3 @@ class IndexPart:
             self.suffixes_name: self.suffixes * POSITION.itemsize,
             self.documents_name: (self.documents + 1) * POSITION.itemsize,
         }
-
-
-def shards_hash(shards: Shards) -> str:
-    """SHA-256 of the ``shards.json``, in hex, which names the hash of every file of token ids."""
-    return file_sha256(shards.folder / SHARDS_DESCRIPTION)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assets.text_index.errors import TextIndexError
-from assets.text_index.format import AGAIN, DESCRIPTION, FORMAT, POSITION, IndexPart, shards_hash
+from assets.text_index.format import AGAIN, DESCRIPTION, FORMAT, POSITION, IndexPart
 from assets.text_index.suffix_array import Positions
 from assets.text_index.token_text import Bytes, TokenText, token_text
 from assets.vocabulary.tokenizer import Vocabulary
@@ -104,7 +104,7 @@ def open_text_index(folder: Path, *, shards: Shards, vocabulary: Vocabulary) -> 
         raise TextIndexError(f"{folder} has no {DESCRIPTION}: it is no finished text index; {AGAIN}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise TextIndexError(f"{path} is damaged ({error}); {AGAIN}") from None
-    if made_from != (shards.dump, shards_hash(shards), shards.vocabulary_hash):
+    if made_from != (shards.dump, shards.sha256, shards.vocabulary_hash):
         raise TextIndexError(
             f"{path} is the index of other token shards of '{made_from[0]}' than {shards.folder} of '{shards.dump}'; "
             "open those, or run text_index again"

@@ -8,7 +8,6 @@ from pathlib import Path
 from assets.clean_text.progress import Progress
 from assets.home import outputs_folder
 from assets.text_index.build import build_text_index
-from assets.text_index.format import shards_hash
 from assets.text_index.opened import TextIndex, open_text_index
 from assets.text_index.settings import TextIndexSettings
 from assets.vocabulary.tokenizer import open_vocabulary
@@ -89,4 +88,4 @@ def _find(shards: Shards) -> Path | None:
 
 def _inputs(shards: Shards) -> dict[str, str]:
     """By content, so that shards which lie elsewhere, or were fetched, have the same index."""
-    return {"token_shards": shards_hash(shards), "vocabulary": shards.vocabulary_hash}
+    return {"token_shards": shards.sha256, "vocabulary": shards.vocabulary_hash}

@@ -10,10 +10,11 @@ from pathlib import Path
 from assets.home import home_folder, outputs_folder
 from assets.trace.errors import TraceError
 from assets.vocabulary.tokenizer import Vocabulary, open_vocabulary
+from training.artifact import file_sha256
 from training.loader import SampleReader
 from training.preflight import open_data
 from training.run_settings import DataSource, RunSettings
-from training.samples import PACKING, RUN, earlier_runs, finished_run, first_step, shards_hash, training_samples
+from training.samples import PACKING, RUN, earlier_runs, finished_run, first_step, training_samples
 from training.settings import SettingsError
 from training.shards import DESCRIPTION, ShardError, Shards, is_remote
 
@@ -118,7 +119,7 @@ def _where_it_is(source: DataSource) -> DataSource:
         return source
     places = [Path(source.folder), *sorted(outputs_folder("token_shards", source.dump).glob("[!.]*"))]
     for place in places:
-        if (place / DESCRIPTION).is_file() and shards_hash(place) == source.sha256:
+        if (place / DESCRIPTION).is_file() and file_sha256(place / DESCRIPTION) == source.sha256:
             return source.model_copy(update={"folder": str(place)})
     raise TraceError(
         f"the token shards of '{source.dump}' that the model was trained on are neither in {source.folder} nor below "

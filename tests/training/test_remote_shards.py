@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.training.test_shards import END, write
+from training.artifact import file_sha256
 from training.run_settings import RunSettings
 from training.settings import SettingsError
 from training.shards import RemoteFolder, ShardError, StorageError, open_shards
@@ -29,10 +31,9 @@ def cached(folder: Path) -> int:
 
 def test_it_reads_the_same_within_the_limit(uri: str, tmp_path: Path) -> None:
     here = open_shards(tmp_path / "bucket" / "zh")
-    description = (tmp_path / "bucket" / "zh" / "shards.json").stat().st_size
-    limit = description + 5 * 20 + 3000
+    limit = 5 * 20 + 3000
     there = open_shards(RemoteFolder(uri, tmp_path / "cache", limit_bytes=limit))
-    assert cached(tmp_path / "cache") == description
+    assert cached(tmp_path / "cache") == 0
     assert there.train.token_count == 200
     for seed in range(20):
         for start in np.random.default_rng(seed).integers(0, 195, 6).tolist():
@@ -42,6 +43,26 @@ def test_it_reads_the_same_within_the_limit(uri: str, tmp_path: Path) -> None:
     assert there.train.find(f"{7:032x}") == here.train.find(f"{7:032x}")
     there.train.verify()
     assert cached(tmp_path / "cache") <= limit
+
+
+def test_its_description_is_the_one_that_is_there_now(uri: str, tmp_path: Path) -> None:
+    description = tmp_path / "bucket" / "zh" / "shards.json"
+    before = open_shards(RemoteFolder(uri, tmp_path / "cache", limit_bytes=1 << 20))
+    description.write_text(description.read_text().replace('"dump": "reviews"', '"dump": "new"'))
+    after = open_shards(RemoteFolder(uri, tmp_path / "cache", limit_bytes=1 << 20))
+    assert (before.dump, after.dump) == ("reviews", "new")
+    assert before.sha256 != after.sha256 == file_sha256(description)
+    assert open_shards(tmp_path / "bucket" / "zh").sha256 == after.sha256
+
+
+def test_many_open_it_at_once(uri: str, tmp_path: Path) -> None:
+    """Threads with a folder each share the disk alone, as processes do."""
+
+    def opened(_: int) -> int:
+        return open_shards(RemoteFolder(uri, tmp_path / "cache", limit_bytes=1 << 20)).train.token_count
+
+    with ThreadPoolExecutor(4) as threads:
+        assert set(threads.map(opened, range(100))) == {200}
 
 
 def test_what_was_not_used_for_longest_goes_first(uri: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ class Shards:
 
     Attributes:
         folder: Where it lies.
+        sha256: Of its ``shards.json``, in hex, which names the hash of every file of token ids.
         vocabulary_hash: SHA-256 of the ``tokenizer.json`` that made the ids, in hex.
         vocabulary_size: Ids lie below it.
         end_of_document: The id that closes a document.
@@ -42,6 +44,7 @@ class Shards:
     """
 
     folder: Path
+    sha256: str
     vocabulary_hash: str
     vocabulary_size: int
     end_of_document: int
@@ -67,13 +70,12 @@ def open_shards(folder: Path | RemoteFolder, *, vocabulary_hash: str | None = No
         ShardError: Naming the file that is missing, cut short, or of another vocabulary.
     """
     remote = folder if isinstance(folder, RemoteFolder) else None
-    if isinstance(folder, RemoteFolder):
-        (folder.local / DESCRIPTION).unlink(missing_ok=True)
-        folder.fetch(DESCRIPTION)
-        folder = folder.local
-    path = folder / DESCRIPTION
+    where = remote.uri if remote is not None else str(folder)
+    folder = folder.local if isinstance(folder, RemoteFolder) else folder
+    path = f"{where}/{DESCRIPTION}"
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        content = remote.read(DESCRIPTION) if remote is not None else (folder / DESCRIPTION).read_bytes()
+        description = json.loads(content)
         if description["format"] != FORMAT:
             raise ValueError(f"format {description['format']}, this program reads format {FORMAT}")
         vocabulary_size, end = int(description["vocabulary_size"]), int(description["end_of_document"])
@@ -94,6 +96,7 @@ def open_shards(folder: Path | RemoteFolder, *, vocabulary_hash: str | None = No
         )
         shards = Shards(
             folder=folder,
+            sha256=hashlib.sha256(content).hexdigest(),
             vocabulary_hash=description["vocabulary_hash"],
             vocabulary_size=vocabulary_size,
             end_of_document=end,
@@ -104,10 +107,10 @@ def open_shards(folder: Path | RemoteFolder, *, vocabulary_hash: str | None = No
             validation=validation,
         )
     except FileNotFoundError:
-        raise ShardError(f"{folder} has no {DESCRIPTION}: it is no finished folder of token shards; {AGAIN}") from None
+        raise ShardError(f"{where} has no {DESCRIPTION}: it is no finished folder of token shards; {AGAIN}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise ShardError(f"{path} is damaged ({error}); {AGAIN}") from None
-    _check_files(folder, remote, (*train.files, *validation.files), dtype)
+    _check_files(where, folder if remote is None else remote, (*train.files, *validation.files), dtype)
     if vocabulary_hash is not None and vocabulary_hash != shards.vocabulary_hash:
         raise ShardError(
             f"{path} was encoded with vocabulary {shards.vocabulary_hash[:12]}, not {vocabulary_hash[:12]}; "
@@ -116,14 +119,13 @@ def open_shards(folder: Path | RemoteFolder, *, vocabulary_hash: str | None = No
     return shards
 
 
-def _check_files(folder: Path, remote: RemoteFolder | None, files: tuple[ShardFile, ...], dtype: np.dtype[Any]) -> None:
+def _check_files(where: str, folder: Path | RemoteFolder, files: tuple[ShardFile, ...], dtype: np.dtype[Any]) -> None:
     """One listing of the folder for tens of thousands of files."""
-    if remote is None:
+    if isinstance(folder, RemoteFolder):
+        found = folder.sizes()
+    else:
         with os.scandir(folder) as entries:
             found = {entry.name: entry.stat().st_size for entry in entries}
-    else:
-        found = remote.sizes()
-    where = str(folder) if remote is None else remote.uri
     for file in files:
         expected = {file.name: file.tokens * dtype.itemsize, file.index_name: None}
         if file.mask_sha256 is not None:

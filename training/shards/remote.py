@@ -76,6 +76,15 @@ class RemoteFolder:
         found = _patiently(lambda: self._system.get_file_info(selector), f"{self.uri} cannot be listed")
         return {info.base_name: info.size or 0 for info in found if info.type == FileType.File}
 
+    def read(self, name: str) -> bytes:
+        """The bytes of a small file as it is there now; nothing is kept here.
+
+        Raises:
+            ShardError: If it is missing.
+            StorageError: If the storage does not answer.
+        """
+        return _patiently(lambda: self._read(name), f"{self.uri}/{name} cannot be fetched")
+
     def fetch(self, name: str, *, sha256: str | None = None) -> Path:
         """A file on this machine, fetched unless it is there.
 
@@ -95,11 +104,19 @@ class RemoteFolder:
         _patiently(lambda: self._fetch(name, path, sha256, where), f"{where} cannot be fetched")
         return path
 
-    def _fetch(self, name: str, path: Path, sha256: str | None, where: str) -> None:
+    def _read(self, name: str) -> bytes:
+        self._size(name)
+        with self._system.open_input_stream(f"{self._root}/{name}") as stream:
+            return stream.read()
+
+    def _size(self, name: str) -> int:
         info = self._system.get_file_info(f"{self._root}/{name}")
         if info.type != FileType.File:
-            raise ShardError(f"{where} is missing; copy the folder there again")
-        self._make_room(info.size or 0, where)
+            raise ShardError(f"{self.uri}/{name} is missing; copy the folder there again")
+        return info.size or 0
+
+    def _fetch(self, name: str, path: Path, sha256: str | None, where: str) -> None:
+        self._make_room(self._size(name), where)
         partial = self.local / f"{_PARTIAL}{name}-{os.getpid()}-{secrets.token_hex(4)}"
         try:
             digest = self._download(f"{self._root}/{name}", partial)
