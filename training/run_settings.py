@@ -250,7 +250,12 @@ class RunSettings(Settings):
     cache: str | None = Field(
         None, description="Folder for shards that are fetched from object storage; null is inside 'output'."
     )
-    cache_gigabytes: float = Field(100.0, gt=0, description="Most gigabytes in the cache.")
+    cache_gigabytes: float = Field(
+        100.0,
+        gt=0,
+        description="Most gigabytes of files in the cache; a removed one keeps its room on the disk until each rank "
+        "that reads it asks for another.",
+    )
     continue_from: str | None = Field(
         None,
         description="Folder of a finished run: start from its model, and go on in its sample order, so that nothing it "

@@ -3,18 +3,20 @@ from __future__ import annotations
 import os
 import re
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tests.training.test_shards import END, write
 from training.artifact import file_sha256
 from training.run_settings import RunSettings
 from training.settings import SettingsError
-from training.shards import RemoteFolder, ShardError, StorageError, open_shards
+from training.shards import RemoteFolder, ShardError, ShardWriter, Split, StorageError, open_shards
 
 DOCUMENTS = [("train", list(range(10 * n + 1, 10 * n + 10))) for n in range(20)] + [("validation", [5, 6])]
 
@@ -76,6 +78,90 @@ def test_what_was_not_used_for_longest_goes_first(uri: str, tmp_path: Path) -> N
     assert names == ["train-00002.bin", "train-00003.bin", "train-00009.bin"]
 
 
+def test_different_files_at_once_stay_within_the_limit(uri: str, tmp_path: Path) -> None:
+    def fetch(number: int) -> None:
+        RemoteFolder(uri, tmp_path / "cache", limit_bytes=8 * 20).fetch(f"train-{number % 20:05d}.bin")
+
+    with ThreadPoolExecutor(4) as threads:
+        for first in range(0, 100, 4):
+            list(threads.map(fetch, range(first, first + 4)))
+            assert cached(tmp_path / "cache") <= 8 * 20
+
+
+class Evicting(RemoteFolder):
+    """As if another process removed every file a few times just after it was fetched."""
+
+    def __init__(self, uri: str, cache: Path, *, times: int) -> None:
+        super().__init__(uri, cache, limit_bytes=1 << 20)
+        self.removed: Counter[str] = Counter()
+        self.times = times
+
+    def fetch(self, name: str, *, sha256: str | None = None) -> Path:
+        path = super().fetch(name, sha256=sha256)
+        if self.removed[name] < self.times:
+            self.removed[name] += 1
+            path.unlink()
+        return path
+
+
+def test_what_another_process_removes_is_fetched_again(tmp_path: Path) -> None:
+    bucket = tmp_path / "bucket"
+    bucket.mkdir()
+    with ShardWriter(
+        bucket,
+        vocabulary_hash="ab" * 32,
+        vocabulary_size=1000,
+        end_of_document=END,
+        language="zh",
+        source="shop",
+        dump="reviews",
+    ) as writer:
+        ids, lengths = np.full(70_000, 7), np.array([70_000])
+        writer.add_documents("train", pa.array(["long"]), ids, lengths, lengths, np.arange(70_000) < 1)
+
+    def there(times: int = 2) -> Split:
+        return open_shards(Evicting(bucket.as_uri(), tmp_path / "cache", times=times)).train
+
+    here = open_shards(bucket).train
+    assert there().tokens(0, 9).tolist() == [7] * 9
+    assert np.array_equal(there().tokens(0, 70_001), here.tokens(0, 70_001))
+    assert there().loss_mask(0, 3).tolist() == [True, False, False]
+    assert there().document(0).doc_id == "long"
+    assert there().find("long") == here.find("long")
+    there().verify()
+    with pytest.raises(ShardError, match=r"train-00000\.bin was removed 10 times before .* raise 'cache_gigabytes'"):
+        there(times=100).tokens(0, 9)
+
+
+def mapped_files(folder: Path) -> set[str]:
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    return {Path(line.split(maxsplit=5)[5]).name for line in lines if str(folder) in line}
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="Linux shows what is mapped")
+def test_what_another_process_removed_is_let_go(uri: str, tmp_path: Path) -> None:
+    folder = RemoteFolder(uri, tmp_path / "cache", limit_bytes=1 << 20)
+    train = open_shards(folder).train
+    for _ in range(2):
+        for number in range(4):
+            train.tokens(10 * number, 5)
+    assert len(mapped_files(folder.local)) == 4
+    (folder.local / "train-00001.bin").unlink()
+    train.tokens(0, 5)
+    assert mapped_files(folder.local) == {"train-00000.bin"}
+
+
+def test_an_abandoned_download_is_removed(uri: str, tmp_path: Path) -> None:
+    folder = RemoteFolder(uri, tmp_path / "cache", limit_bytes=3 * 20)
+    old, new = folder.local / ".partial-old", folder.local / ".partial-new"
+    for partial in (old, new):
+        partial.write_bytes(bytes(20))
+    os.utime(old, (0, 0))
+    for number in range(3):
+        folder.fetch(f"train-{number:05d}.bin")
+    assert sorted(path.name for path in folder.local.iterdir()) == [new.name, "train-00001.bin", "train-00002.bin"]
+
+
 def test_damage_there_is_noticed(uri: str, tmp_path: Path) -> None:
     bucket = tmp_path / "bucket" / "zh"
     there = open_shards(RemoteFolder(uri, tmp_path / "cache", limit_bytes=1 << 20))
@@ -99,9 +185,10 @@ def test_damage_there_is_noticed(uri: str, tmp_path: Path) -> None:
 class Storage(ThreadingHTTPServer):
     """As much of S3 as is needed to read a file: of a folder, after so many requests that it refuses."""
 
-    def __init__(self, folder: Path, refused: int) -> None:
+    def __init__(self, folder: Path, refused: int = 0) -> None:
         super().__init__(("127.0.0.1", 0), Objects)
         self.folder, self.left, self.refused = folder, refused, 0
+        self.read: Counter[str] = Counter()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
@@ -131,6 +218,7 @@ class Objects(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {asked[1]}-{asked[2]}/{len(content)}")
         self.end_headers()
         if self.command == "GET":
+            self.server.read[Path(self.path).name] += 1
             self.wfile.write(part)
 
     def log_message(self, *_: object) -> None:
@@ -152,6 +240,19 @@ def test_a_storage_that_is_away_is_asked_again(uri: str, tmp_path: Path, monkeyp
         with pytest.raises(StorageError, match=r"cannot be listed: .*ACCESS_DENIED"):
             folder.sizes()
         storage.shutdown()
+
+
+def test_what_many_want_at_once_is_fetched_once(uri: str, tmp_path: Path) -> None:
+    with Storage(tmp_path / "bucket" / "zh") as storage:
+        folders = [RemoteFolder(storage.uri, tmp_path / "cache", limit_bytes=3 * 20) for _ in range(8)]
+        kept = [folders[0].fetch(f"train-{number:05d}.bin") for number in range(2)]
+        with ThreadPoolExecutor(8) as threads:
+            paths = set(threads.map(lambda folder: folder.fetch("train-00005.bin"), folders))
+        storage.shutdown()
+    assert storage.read["train-00005.bin"] == storage.read["train-00001.bin"]
+    assert paths == {folders[0].local / "train-00005.bin"}
+    assert all(path.is_file() for path in kept), "there is room for three files"
+    assert not list((tmp_path / "cache").glob("*.lock"))
 
 
 def test_a_shard_larger_than_the_cache(uri: str, tmp_path: Path) -> None:

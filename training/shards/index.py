@@ -96,4 +96,4 @@ def _opened(folder: Path, file: ShardFile) -> Iterator[pq.ParquetFile]:
                 raise ShardError(f"{path} has the columns {schema.names}, not those of a shard index; {AGAIN}")
             yield opened
     except (OSError, pa.ArrowException) as error:
-        raise ShardError(f"{path} cannot be read ({error}); {AGAIN}") from None
+        raise ShardError(f"{path} cannot be read ({error}); {AGAIN}") from error

@@ -51,7 +51,7 @@ def mapped(path: Path, dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
             content.madvise(mmap.MADV_RANDOM)
         return np.frombuffer(content, dtype=dtype)
     except (OSError, ValueError) as error:
-        raise ShardError(f"{path} cannot be read ({error}); {AGAIN}") from None
+        raise ShardError(f"{path} cannot be read ({error}); {AGAIN}") from error
 
 
 def stretch(path: Path, dtype: np.dtype[Any], begin: int, count: int) -> npt.NDArray[Any]:
@@ -66,4 +66,4 @@ def stretch(path: Path, dtype: np.dtype[Any], begin: int, count: int) -> npt.NDA
             raise ValueError(f"it ends {count - found.size} values too early")
         return found
     except (OSError, ValueError) as error:
-        raise ShardError(f"{path} cannot be read ({error}); {AGAIN}") from None
+        raise ShardError(f"{path} cannot be read ({error}); {AGAIN}") from error

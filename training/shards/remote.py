@@ -2,8 +2,9 @@
 
 Files are fetched whole when a token of them is first asked for, checked against their hash, and the ones that were not
 used for longest are removed when the room is needed. Made for an order that stays in few files for a while
-(``training.permutation.ChunkedPermutation``); processes of one machine may share the folder. A storage that does not
-answer is asked again for half a minute.
+(``training.permutation.ChunkedPermutation``). Processes may share the folder: a file that several want is fetched by
+one of them, while the others wait. A removed file keeps its room on the disk until each process that has it mapped asks
+for another file of its folder. A storage that does not answer is asked again for half a minute.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import logging
 import os
 import secrets
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,11 +22,14 @@ from typing import TypeVar
 import pyarrow as pa
 from pyarrow.fs import FileSelector, FileSystem, FileType
 
+from training.process_lock import process_lock
 from training.shards.format import ShardError, StorageError
 from training.shards.maps import forget_maps
 
 _BLOCK_BYTES = 8 << 20
 _PARTIAL = ".partial-"
+_ABANDONED_SECONDS = 3600
+"""After so long without a byte more, whoever fetched a file is no more."""
 PAUSES_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Before a storage that does not answer is asked again."""
 
@@ -51,7 +56,7 @@ class RemoteFolder:
         Args:
             uri: Understood by ``pyarrow.fs``: s3://, gs://, abfss://, hdfs://, file://.
             cache: Folder for files of all remote folders together.
-            limit_bytes: Most bytes in it.
+            limit_bytes: Most bytes of the files in it.
 
         Raises:
             ShardError: If nobody understands the URI.
@@ -60,6 +65,8 @@ class RemoteFolder:
         self.local = cache / hashlib.sha256(self.uri.encode()).hexdigest()[:16]
         self._cache = cache
         self._limit = limit_bytes
+        self._room = cache / ".room.lock"
+        self._changed = 0
         try:
             self._system, self._root = FileSystem.from_uri(self.uri)
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -97,11 +104,14 @@ class RemoteFolder:
             StorageError: If the storage does not answer.
         """
         path = self.local / name
-        if path.is_file():
-            os.utime(path)
-            return path
-        where = f"{self.uri}/{name}"
-        _patiently(lambda: self._fetch(name, path, sha256, where), f"{where} cannot be fetched")
+        if not _used(path):
+            where = f"{self.uri}/{name}"
+            _patiently(lambda: self._fetch(name, path, sha256, where), f"{where} cannot be fetched")
+        changed = self.local.stat().st_mtime_ns
+        if changed != self._changed:
+            # Here or in another process, a file may have been removed that is mapped.
+            self._changed = changed
+            forget_maps()
         return path
 
     def _read(self, name: str) -> bytes:
@@ -116,22 +126,34 @@ class RemoteFolder:
         return info.size or 0
 
     def _fetch(self, name: str, path: Path, sha256: str | None, where: str) -> None:
-        self._make_room(self._size(name), where)
-        partial = self.local / f"{_PARTIAL}{name}-{os.getpid()}-{secrets.token_hex(4)}"
-        try:
-            digest = self._download(f"{self._root}/{name}", partial)
-            if sha256 is not None and digest != sha256:
-                raise ShardError(f"{where} is damaged: its bytes do not match its hash; copy the folder there again")
-            partial.rename(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with process_lock(self._cache / f".{self.local.name}-{name}.lock"):
+            if _used(path):
+                return
+            partial = self.local / f"{_PARTIAL}{name}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+            size = self._size(name)
+            try:
+                with process_lock(self._room), partial.open("wb") as file:
+                    self._make_room(size, where)
+                    # Counted from now on by whoever makes room.
+                    file.truncate(size)
+                digest = self._download(f"{self._root}/{name}", partial)
+                if sha256 is not None and digest != sha256:
+                    raise ShardError(
+                        f"{where} is damaged: its bytes do not match its hash; copy the folder there again"
+                    )
+                with process_lock(self._room):
+                    # Else who counts just now would find neither name.
+                    partial.rename(path)
+            finally:
+                partial.unlink(missing_ok=True)
 
     def _download(self, source: str, target: Path) -> str:
         state = hashlib.sha256()
-        with self._system.open_input_stream(source) as stream, target.open("wb") as file:
+        with self._system.open_input_stream(source) as stream, target.open("r+b") as file:
             while block := stream.read(_BLOCK_BYTES):
                 state.update(block)
                 file.write(block)
+            file.truncate()
         return state.hexdigest()
 
     def _make_room(self, size: int, where: str) -> None:
@@ -139,6 +161,7 @@ class RemoteFolder:
             raise ShardError(
                 f"{where} has {size} bytes, 'cache_gigabytes' allows {self._limit}; raise it, or write smaller shards"
             )
+        begun = time.time_ns() - _ABANDONED_SECONDS * 10**9
         kept = []
         for path in self._cache.glob("*/*"):
             try:
@@ -148,14 +171,23 @@ class RemoteFolder:
                 continue
             kept.append((state.st_mtime_ns, state.st_size, path))
         used = sum(length for _, length, _ in kept)
-        for _, length, path in sorted(kept):
+        for modified, length, path in sorted(kept):
             if used + size <= self._limit:
                 return
-            if path.name.startswith(_PARTIAL):
+            if path.name.startswith(_PARTIAL) and modified > begun:
                 continue
             path.unlink(missing_ok=True)
             forget_maps()
             used -= length
+
+
+def _used(path: Path) -> bool:
+    """Whether a file is there; if so, it was used just now."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _patiently(question: Callable[[], Answer], problem: str) -> Answer:

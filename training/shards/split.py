@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 from training.shards.format import AGAIN, DESCRIPTION, Ids, ShardError, ShardFile, SplitName, mask_bytes
-from training.shards.index import ShardIndex, index_rows, read_index
+from training.shards.index import IndexRow, ShardIndex, index_rows, read_index
 from training.shards.maps import keeps_maps, mapped, stretch
 from training.shards.remote import RemoteFolder
 
 _BLOCK_TOKENS = 1 << 22
 _LONG_STRETCH = 1 << 16
 _OPEN_INDEXES = 8
+_MOST_REMOVALS = 10
+
+Content = TypeVar("Content")
 
 
 class Document(NamedTuple):
@@ -226,8 +229,7 @@ class Split:
         """
         found: list[Place] = []
         for number, file in enumerate(self.files):
-            self._present(file.index_name)
-            for row, name, start, length in index_rows(self._folder, file, doc_id):
+            for row, name, start, length in self._index_rows(file, doc_id):
                 place = Place(self._document_starts[number] + row, name, self._token_starts[number] + start, length)
                 if name == doc_id:
                     return place
@@ -266,9 +268,11 @@ class Split:
             ShardError: Naming the first file that is damaged.
         """
         for number, file in enumerate(self.files):
-            _check_hash(self._present(file.name, file.sha256), file.sha256)
-            if file.mask_sha256 is not None:
-                _check_hash(self._present(file.mask_name, file.mask_sha256), file.mask_sha256)
+            for name, expected in ((file.name, file.sha256), (file.mask_name, file.mask_sha256)):
+                if expected is not None and self._opened(name, _sha256, expected) != expected:
+                    raise ShardError(
+                        f"{self._folder / name} is damaged: its bytes do not match the hash in {DESCRIPTION}; {AGAIN}"
+                    )
             self._verify_ids(number, self._read_index(number).starts[1:] - 1)
 
     def _verify_ids(self, number: int, ends: Ids) -> None:
@@ -314,32 +318,47 @@ class Split:
 
     def _map_of(self, number: int) -> npt.NDArray[Any]:
         file = self.files[number]
-        return mapped(self._present(file.name, file.sha256), self._dtype, file.tokens)
+        return self._opened(file.name, lambda path: mapped(path, self._dtype, file.tokens), file.sha256)
 
     def _stretch(self, number: int, begin: int, end: int) -> npt.NDArray[Any]:
         file = self.files[number]
-        return stretch(self._present(file.name, file.sha256), self._dtype, begin, end - begin)
+        return self._opened(file.name, lambda path: stretch(path, self._dtype, begin, end - begin), file.sha256)
 
     def _mask(self, number: int) -> npt.NDArray[np.uint8]:
         file = self.files[number]
-        return mapped(self._present(file.mask_name, file.mask_sha256), np.dtype(np.uint8), mask_bytes(file.tokens))
+        size = mask_bytes(file.tokens)
+        return self._opened(file.mask_name, lambda path: mapped(path, np.dtype(np.uint8), size), file.mask_sha256)
 
     def _read_index(self, number: int) -> ShardIndex:
-        self._present(self.files[number].index_name)
-        return read_index(self._folder, self.files[number])
+        file = self.files[number]
+        return self._opened(file.index_name, lambda _: read_index(self._folder, file))
 
-    def _present(self, name: str, sha256: str | None = None) -> Path:
-        """The path of a file, after it was fetched from where it is."""
+    def _index_rows(self, file: ShardFile, beginning: str) -> list[IndexRow]:
+        return self._opened(file.index_name, lambda _: list(index_rows(self._folder, file, beginning)))
+
+    def _opened(self, name: str, read: Callable[[Path], Content], sha256: str | None = None) -> Content:
+        """What is read of a file, after it was fetched from where it is.
+
+        Raises:
+            ShardError: If it cannot be read, or other processes remove it again and again before it is.
+        """
         if self._remote is None:
-            return self._folder / name
-        return self._remote.fetch(name, sha256=sha256)
+            return read(self._folder / name)
+        for _ in range(_MOST_REMOVALS):
+            try:
+                return read(self._remote.fetch(name, sha256=sha256))
+            except ShardError as error:
+                if not isinstance(error.__cause__, FileNotFoundError):
+                    raise
+        raise ShardError(
+            f"{self._folder / name} was removed {_MOST_REMOVALS} times before it could be read, to make room for other "
+            "files; raise 'cache_gigabytes'"
+        )
 
 
-def _check_hash(path: Path, expected: str) -> None:
+def _sha256(path: Path) -> str:
     try:
         with path.open("rb") as opened:
-            found = hashlib.file_digest(opened, "sha256").hexdigest()
+            return hashlib.file_digest(opened, "sha256").hexdigest()
     except OSError as error:
-        raise ShardError(f"{path} cannot be read ({error}); {AGAIN}") from None
-    if found != expected:
-        raise ShardError(f"{path} is damaged: its bytes do not match the hash in {DESCRIPTION}; {AGAIN}")
+        raise ShardError(f"{path} cannot be read ({error}); {AGAIN}") from error
