@@ -88,14 +88,9 @@ class Training:
         weights = [source.weight for source in run_settings.data]
         earlier = earlier_runs(run_settings)
         self.fingerprint = run_fingerprint(run_settings, sources)
-        if self.rank:
-            # Packing plans are made once.
-            torch.distributed.barrier()
         self.reader = training_samples(
             settings, sources, weights, vocabulary=self.vocabulary, plans=self.run / PACKING, earlier=earlier
         )
-        if not self.rank:
-            torch.distributed.barrier()
         self.steps_before = first_step(earlier)
         self.accumulation = settings.gradient_accumulation(settings.phases[0].batch or 0, self.ranks)
         self.share = make_share(settings.parallel.sequence_ranks)

@@ -19,7 +19,9 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
+import socket
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.artifact import fingerprint, write_atomically
+from training.process_lock import process_lock
 from training.shards import Split
 
 Integers = npt.NDArray[np.int64]
@@ -101,6 +104,8 @@ class PackingPlan:
 def plan_packing(split: Split, context: int, folder: Path) -> PackingPlan:
     """The plan for a split, made if it is not in the folder yet; the same whoever makes it.
 
+    Of several processes that want it at once one makes it, and the others wait.
+
     Args:
         split: Its files' indexes are read, one at a time.
         context: Tokens of a row.
@@ -112,16 +117,10 @@ def plan_packing(split: Split, context: int, folder: Path) -> PackingPlan:
     identity = fingerprint([FORMAT, context, [file.sha256 for file in split.files]])
     place = folder / identity
     if not (place / PLAN).is_file():
-        partial = folder / f".{identity}.partial-{os.getpid()}"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        size = _write(partial, (pack(lengths, start, context) for start, lengths in split.document_lengths()))
-        write_atomically(partial / PLAN, json.dumps({"format": FORMAT, "context": context} | asdict(size)))
-        try:
-            partial.rename(place)
-        except OSError:
-            # Another process made the same plan first.
-            shutil.rmtree(partial, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        with process_lock(folder / f".{identity}.lock"):
+            if not (place / PLAN).is_file():
+                _make(place, split, context)
     fields = json.loads((place / PLAN).read_text(encoding="utf-8"))
     return PackingPlan(place, context, PlanSize(fields["rows"], fields["pieces"], fields["tokens"]))
 
@@ -223,6 +222,27 @@ class _Spaces:
     def smallest_from(self, space: int) -> int | None:
         above = self._bits >> space
         return None if not above else space + (above & -above).bit_length() - 1
+
+
+def _make(place: Path, split: Split, context: int) -> None:
+    """Make a plan; by who holds its lock."""
+    begin = f".{place.name}.partial-{socket.gethostname()}-"
+    for abandoned in place.parent.glob(f"{begin}*"):
+        # Nobody else on this machine is at work on it.
+        shutil.rmtree(abandoned, ignore_errors=True)
+    partial = place.with_name(f"{begin}{os.getpid()}-{secrets.token_hex(4)}")
+    partial.mkdir()
+    try:
+        size = _write(partial, (pack(lengths, start, context) for start, lengths in split.document_lengths()))
+        write_atomically(partial / PLAN, json.dumps({"format": FORMAT, "context": context} | asdict(size)))
+        try:
+            partial.rename(place)
+        except OSError:
+            # Where a network disk's locks hold on one machine only, another may have made the same plan first.
+            if not (place / PLAN).is_file():
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _write(folder: Path, files: Iterator[Rows]) -> PlanSize:

@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+import socket
+import time
 from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.packing import best_fit, pack
+from tests.training.test_shards import write
+from training.packing import Integers, PackingPlan, best_fit, pack, plan_packing
+from training.shards import ShardError, Split
 
 LENGTHS = st.lists(st.integers(1, 60), max_size=120)
 
@@ -74,3 +82,43 @@ def test_little_padding_on_lengths_as_text_has_them() -> None:
 def test_nothing_to_pack() -> None:
     assert rows_of([], 8) == []
     assert best_fit(np.zeros(9, dtype=np.int64), 8) == []
+
+
+def test_of_many_who_want_a_plan_one_makes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads, which share a process id, as processes of two machines may."""
+    split = write(tmp_path / "shards", [("train", [1, 2, 3]), ("train", [4])]).train
+    read: list[Split] = []
+    lengths = Split.document_lengths
+
+    def slowly(split: Split) -> Iterator[tuple[int, Integers]]:
+        read.append(split)
+        time.sleep(0.1)
+        return lengths(split)
+
+    monkeypatch.setattr(Split, "document_lengths", slowly)
+
+    def plan(_: int) -> PackingPlan:
+        return plan_packing(split, 8, tmp_path / "plans")
+
+    with ThreadPoolExecutor(4) as threads:
+        plans = list(threads.map(plan, range(4)))
+    assert [found.row(0) for found in plans] == [[(0, 4), (4, 2)]] * 4
+    assert len(read) == 1
+    assert len(list((tmp_path / "plans").iterdir())) == 1
+
+
+def test_what_a_killed_process_left_of_a_plan_is_removed(tmp_path: Path) -> None:
+    split = write(tmp_path / "shards", [("train", [1, 2, 3])]).train
+    plan_packing(split, 8, tmp_path / "plans")
+    (made,) = (tmp_path / "plans").iterdir()
+    made.rename(made.with_name(f".{made.name}.partial-{socket.gethostname()}-1-0123abcd"))
+    plan_packing(split, 8, tmp_path / "plans")
+    assert list((tmp_path / "plans").iterdir()) == [made]
+
+
+def test_a_plan_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
+    split = write(tmp_path / "shards", [("train", [1, 2, 3])]).train
+    (tmp_path / "shards" / "train-00000.index.parquet").unlink()
+    with pytest.raises(ShardError, match=r"train-00000\.index\.parquet cannot be read"):
+        plan_packing(split, 8, tmp_path / "plans")
+    assert not list((tmp_path / "plans").iterdir())
