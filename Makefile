@@ -3,10 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PRESET ?= tiny
 
-export MLFLOW_DISABLE_TELEMETRY := true
-export DO_NOT_TRACK := 1
 export HF_HUB_OFFLINE := 1
-export HF_HUB_DISABLE_TELEMETRY := 1
 # With CORPUSLINE_HOME elsewhere, Dagster's own files go there too (see `corpusline home --help`).
 ifdef CORPUSLINE_HOME
 export CORPUSLINE_HOME

@@ -8,6 +8,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+import assets  # noqa: F401  # switches telemetry off before a test imports MLflow
+
 # Machines are noisy and shared: no test fails for being slow once, and CI tries the same examples every time.
 hypothesis.settings.register_profile("corpusline", deadline=None, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.load_profile("corpusline")
@@ -19,7 +21,5 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "home"
     monkeypatch.setenv("CORPUSLINE_HOME", str(home))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-    monkeypatch.setenv("DO_NOT_TRACK", "1")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     return home

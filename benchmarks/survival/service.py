@@ -59,7 +59,6 @@ class TrackingServer:
             **os.environ,
             "MLFLOW_TRACKING_URI": self.address,
             "CORPUSLINE_HOME": str(self.folder),
-            "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
             "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
             "OMP_NUM_THREADS": "1",
