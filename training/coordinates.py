@@ -49,7 +49,7 @@ def widened(model: ModelSettings, width: int) -> ModelSettings:
             "heads": model.heads * times,
             "key_value_heads": model.key_value_count * times if model.architecture == "decoder" else None,
             "feed_forward_width": model.feed_forward_width * times,
-            "base_width": model.width,
+            "base_width": model.width if model.initialisation == "mup" else None,
         }
     )
 

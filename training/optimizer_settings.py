@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from training.settings import Settings
 
+# With any other they would do nothing, which is an error; sgd's momentum is beta1.
+_OF_MUON = ("other_learning_rate", "momentum")
+
 
 class OptimizerSettings(Settings):
     """How weights follow their gradients."""
@@ -32,6 +35,13 @@ class OptimizerSettings(Settings):
         description="Largest norm of all gradients together; 0 is no limit. Null is 1, and no limit for muon, whose "
         "steps have a fixed size.",
     )
+
+    @model_validator(mode="after")
+    def _each_has_a_meaning(self) -> Self:
+        for name in _OF_MUON:
+            if self.name != "muon" and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} has no meaning for {self.name}, only for muon")
+        return self
 
     @model_validator(mode="after")
     def _muon_is_not_clipped(self) -> Self:

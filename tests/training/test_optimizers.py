@@ -65,6 +65,24 @@ def test_mup_scales_what_grows_with_the_width() -> None:
     assert muon["head.weight"]["lr"] == pytest.approx(0.025)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"other_learning_rate": 0.01}, "other_learning_rate has no meaning for adamw, only for muon"),
+        ({"name": "sgd", "momentum": 0.9}, "momentum has no meaning for sgd, only for muon"),
+    ],
+)
+def test_what_only_muon_has_is_refused_of_others(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        OptimizerSettings.parse(settings, origin="optimizer")
+    OptimizerSettings.parse(settings | {"name": "muon"}, origin="optimizer")
+
+
+def test_a_base_width_is_refused_without_mup() -> None:
+    with pytest.raises(SettingsError, match="base_width has no meaning for initialisation normal, only for mup"):
+        ModelSettings.parse(SHAPE | {"base_width": 8}, origin="model")
+
+
 def test_muon_is_not_clipped() -> None:
     assert OptimizerSettings(name="muon").largest_norm == 0.0
     assert OptimizerSettings(name="adamw").largest_norm == 1.0

@@ -234,7 +234,7 @@ ANOTHER: dict[str, tuple[object, bool]] = {
 }
 
 
-# Settings that not every architecture has.
+# Settings that not every architecture, initialisation or optimizer has.
 ARCHITECTURE = {
     "model.architecture": "decoder",
     "model.norm_first": "transformer",
@@ -242,6 +242,8 @@ ARCHITECTURE = {
     "model.layer_norm": "lstm",
     "model.truncation": "lstm",
 }
+INITIALISATION = {"model.base_width": "mup"}
+OPTIMIZER = {"optimizer.other_learning_rate": "muon", "optimizer.momentum": "muon"}
 
 
 def leaves(values: dict[str, Any], prefix: str = "") -> set[str]:
@@ -268,6 +270,10 @@ def test_the_fingerprint_ignores_how_the_work_is_spread_and_reported(tmp_path: P
         before = deepcopy(values)
         if path in ARCHITECTURE:
             before["model"] |= {"architecture": ARCHITECTURE[path], "key_value_heads": None}
+        if path in INITIALISATION:
+            before["model"] |= {"initialisation": INITIALISATION[path]}
+        if path in OPTIMIZER:
+            before["optimizer"] |= {"name": OPTIMIZER[path]}
         other = deepcopy(before)
         inner = other
         for group in groups:

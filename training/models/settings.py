@@ -105,6 +105,8 @@ class ModelSettings(Settings):
             self._heads_are_possible()
         if self.experts and self.experts_per_token > self.experts:
             raise ValueError(f"experts_per_token {self.experts_per_token} is more than experts {self.experts}")
+        if self.base_width is not None and self.initialisation != "mup":
+            raise ValueError(f"base_width has no meaning for initialisation {self.initialisation}, only for mup")
         if self.initialisation == "mup" and self.tied_embedding:
             raise ValueError("tied_embedding: under mup the output layer learns at another rate than the embedding")
         return self
