@@ -23,7 +23,7 @@ _RANK = typer.Option(min=0, help="Only what this rank read.")
 
 def trace(
     model: Annotated[str, _MODEL] = "champion",
-    step: Annotated[int | None, typer.Option(min=0, help="List the documents of this step.")] = None,
+    step: Annotated[int | None, typer.Option(min=0, help="List the documents of this step, counted from 0.")] = None,
     rank: Annotated[int | None, _RANK] = None,
     document: Annotated[
         str | None, typer.Option(help="List the steps that saw this document: its id, or the beginning of it.")
@@ -61,7 +61,7 @@ def trace(
 
 def batch(
     model: Annotated[str, _MODEL] = "champion",
-    step: Annotated[int, typer.Option(min=0, help="The step.")] = 0,
+    step: Annotated[int, typer.Option(min=0, help="The step, counted from 0.")] = 0,
     rank: Annotated[int | None, _RANK] = None,
     name: Annotated[str, _NAME] = "corpusline",
     json: Annotated[bool, _JSON] = False,
