@@ -33,6 +33,8 @@ def suspects_of_step(
 ) -> list[Suspect]:
     """The documents of a step by the model's loss on them, highest first; by all ranks together under ZeRO-3.
 
+    Those that the loss mask hides have none.
+
     Args:
         module: The model, with the weights before the step.
         reader, sources: Of the training.
@@ -71,6 +73,7 @@ def suspects_of_step(
             tokenizer.decode([token for _, token in pairs], skip_special_tokens=True),
         )
         for (source, doc_id), pairs in losses.items()
+        if pairs
     ]
     return sorted(found, key=lambda suspect: (-suspect.loss, suspect.doc_id))
 
