@@ -68,10 +68,11 @@ class Heartbeat:
 
 
 def read_heartbeat(run: Path) -> Heartbeat | None:
-    """The last sign of life of a run's first rank, or None."""
+    """The last sign of life of a run's first rank, or None where there is none to be read."""
     try:
         return Heartbeat(**json.loads((run / HEARTBEAT).read_text(encoding="utf-8")))
-    except FileNotFoundError:
+    # Read while it is written, on a shared file system, it may be torn.
+    except (FileNotFoundError, ValueError):
         return None
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from training.watchdog import read_heartbeat
+from training.watchdog import HEARTBEAT, read_heartbeat
 
 PROGRAM = """
 import sys, time
@@ -58,6 +58,12 @@ def test_a_hanging_rank_says_where_and_ends(tmp_path: Path, manner: str) -> None
     stacks = (tmp_path / "stacks" / "rank-00003.txt").read_text()
     assert "waits_for_ever" in stacks
     # Only the first rank gives signs of life.
+    assert read_heartbeat(tmp_path) is None
+
+
+@pytest.mark.parametrize("text", ["", '{"step": 3, "ti', "\0\0"])
+def test_a_torn_sign_of_life_is_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / HEARTBEAT).write_text(text)
     assert read_heartbeat(tmp_path) is None
 
 
