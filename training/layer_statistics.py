@@ -77,8 +77,7 @@ class StepStatistics:
             updates[layer_of(name)] += float((now - self._before[name].float()).square().sum())
         sums = torch.tensor([list(weights.values()), list(updates.values())], dtype=torch.float32)
         if self._ranks > 1:
-            device = next(iter(self._mine.values())).device
-            on_device = sums.to(device)
+            on_device = sums.to(next(self._module.parameters()).device)
             torch.distributed.all_reduce(on_device)
             sums = on_device.cpu()
         found: dict[str, dict[str, float]] = {}

@@ -44,6 +44,17 @@ def test_norms_are_those_of_each_layer(family: str) -> None:
         assert found[layer]["update_ratio"] == pytest.approx(update / weight, rel=1e-3)
 
 
+def test_a_rank_beyond_the_number_of_parameters_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = family_model("gpt2").train()
+    ranks = len(list(model.parameters())) + 1
+    summed: list[torch.Tensor] = []
+    monkeypatch.setattr("torch.distributed.get_rank", lambda: ranks - 1)
+    monkeypatch.setattr("torch.distributed.all_reduce", summed.append)
+    found = StepStatistics(model, ranks=ranks).finish(random_tokens(1, 8))
+    assert not summed[0].any()
+    assert found["head"]["weight_norm"] == found["blocks.0"]["update_norm"] == 0
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_what_layers_give_is_measured_without_a_trace(family: str) -> None:
     model = family_model(family, dropout=0.5).train()
