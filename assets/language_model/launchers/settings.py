@@ -112,7 +112,9 @@ class LaunchSettings(Settings):
     processes: int = Field(
         1, ge=1, description="Ranks of each machine: one an accelerator, or a share of the CPU's cores each."
     )
-    port: int = Field(0, ge=0, le=65535, description="TCP port of the ranks' rendezvous; 0 takes a free one.")
+    port: int = Field(
+        0, ge=0, le=65535, description="local, ssh, slurm: TCP port of the ranks' rendezvous; 0 takes a free one."
+    )
     interface: str | None = Field(
         None, description="Network interface between nodes, for gloo and NCCL; None lets them choose."
     )
@@ -152,6 +154,11 @@ class LaunchSettings(Settings):
             raise ValueError(
                 f"'min_nodes' and 'max_nodes' are for the launchers ssh and torchrun; {self.launcher} gives as many as "
                 "were asked for, or waits"
+            )
+        if self.port and self.launcher in ("kubernetes", "torchrun"):
+            raise ValueError(
+                f"'port' = {self.port} is for the launchers local, ssh and slurm; {self.launcher} has ports of its own"
+                ": leave 'port' out"
             )
         needed = {
             "ssh": ("ssh.hostfile", self.ssh.hostfile),

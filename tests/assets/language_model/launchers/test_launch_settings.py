@@ -25,6 +25,11 @@ def test_ranks_are_those_of_all_nodes() -> None:
         ({"launcher": "slurm", "slurm": {"time": "a day"}}, "'slurm.time' = 'a day'"),
         ({"launcher": "slurm", "nodes": 4, "min_nodes": 2}, "'min_nodes' and 'max_nodes' are for the launchers ssh"),
         ({"launcher": "slurm", "nodes": 4, "min_nodes": 5}, "'nodes' = 4 is not between 'min_nodes' = 5"),
+        ({"launcher": "torchrun", "port": 29500}, "'port' = 29500 is for the launchers local, ssh and slurm"),
+        (
+            {"launcher": "kubernetes", "kubernetes": {"image": "registry/corpusline"}, "port": 29500},
+            "kubernetes has ports of its own: leave 'port' out",
+        ),
         ({"launcher": "salloc"}, "'launcher' = 'salloc'"),
         ({"interface": "eth0; reboot"}, "'interface' = 'eth0; reboot'"),
         ({"slurm": {"partitoin": "gpu"}}, "unknown key 'slurm.partitoin', did you mean 'partition'?"),
