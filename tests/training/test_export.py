@@ -141,6 +141,28 @@ def test_a_wrong_configuration_is_refused(folder: Path, change: dict[str, Any], 
         load_model(folder)
 
 
+@pytest.mark.parametrize("changes", [{}, {"query_key_norm": False}])
+def test_a_folder_as_it_is_published_gives_the_same_logits(tmp_path: Path, changes: dict[str, Any]) -> None:
+    """transformers 4 wrote these configurations; Llama's have no head_dim."""
+    model = tiny_model(rope_base=500.0, **changes).eval()
+    folder = export(model, tmp_path)
+    path = folder / "config.json"
+    values = json.loads(path.read_text())
+    values |= {"rope_theta": values.pop("rope_parameters")["rope_theta"], "rope_scaling": None}
+    if values["model_type"] == "llama":
+        del values["head_dim"]
+    path.write_text(json.dumps(values))
+    loaded, peer = load_model(folder), AutoModelForCausalLM.from_pretrained(folder)
+    tokens = random_tokens(2, 16)
+    assert torch.equal(loaded(tokens), model(tokens))
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(tokens), peer(tokens).logits, rtol=0, atol=1e-4)
+    for scaling in ({"rope_type": "llama3", "factor": 8.0}, {"type": "linear", "factor": 2.0}):
+        path.write_text(json.dumps(values | {"rope_scaling": scaling}))
+        with pytest.raises(ExportError, match=r"config\.json: scaled rotary positions"):
+            load_model(folder)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", "\ud7ff"])
 def test_a_damaged_configuration_is_refused(folder: Path, text: str) -> None:
     (folder / "config.json").write_text(text, encoding="utf-16")

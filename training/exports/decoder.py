@@ -45,6 +45,14 @@ def exported_name(name: str) -> str:
     return f"model.layers.{layer}.{_IN_BLOCK[rest.removesuffix('.weight')]}.weight"
 
 
+def _rotary(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """As transformers 5 writes it, or as published folders, which older ones wrote, have it."""
+    if "rope_parameters" in configuration:
+        return dict(configuration["rope_parameters"])
+    # What transformers takes where the file says nothing.
+    return {"rope_theta": configuration.get("rope_theta", 1e4), **(configuration.get("rope_scaling") or {})}
+
+
 class DecoderForm:
     """Qwen3 and Llama; see ``ExportForm``."""
 
@@ -81,8 +89,8 @@ class DecoderForm:
 
     def settings(self, configuration: Mapping[str, Any]) -> ModelSettings:
         """The shape by ``config.json``."""
-        rotary = dict(configuration["rope_parameters"])
-        if rotary.get("rope_type", "default") != "default":
+        rotary = _rotary(configuration)
+        if rotary.get("rope_type", rotary.get("type", "default")) != "default":
             raise ExportError("scaled rotary positions, which this program does not compute")
         model_type = configuration["model_type"]
         must_be(configuration, _FIXED[model_type])
@@ -94,7 +102,8 @@ class DecoderForm:
             layers=configuration["num_hidden_layers"],
             heads=configuration["num_attention_heads"],
             key_value_heads=configuration["num_key_value_heads"],
-            head_width=configuration["head_dim"],
+            head_width=configuration.get("head_dim")
+            or configuration["hidden_size"] // configuration["num_attention_heads"],
             context=configuration["max_position_embeddings"],
             initial_std=configuration["initializer_range"],
             norm_epsilon=configuration["rms_norm_eps"],
