@@ -18,8 +18,8 @@ ZeroStage = Literal[0, 1, 2, 3]
 STAGES: tuple[ZeroStage, ...] = (0, 1, 2, 3)
 
 # Rajbhandari et al. 2020 (arXiv:1910.02054), section 3.1: weights and gradients in 16 bits, and in float32 the master
-# weights and Adam's two moments.
-WEIGHT_BYTES, GRADIENT_BYTES, OPTIMIZER_BYTES = 2, 2, 12
+# weights and the optimizer's states.
+WEIGHT_BYTES, GRADIENT_BYTES = 2, 2
 ACTIVATION_BYTES, FLOAT_BYTES = 2, 4
 
 
@@ -65,7 +65,7 @@ class Memory:
     """Bytes of one accelerator.
 
     Attributes:
-        states: Weights, gradients and optimizer states that lie on it.
+        states: Weights, gradients, optimizer states and average of the weights that lie on it.
         gathered: Weights of the largest block and of the embedding, which stage 3 brings together while it computes.
         activations: What the forward pass keeps for the backward pass of one micro-batch.
         logits: Scores of one micro-batch over the vocabulary, with their gradient.
@@ -94,16 +94,16 @@ def memory(settings: TrainingSettings, *, stage: ZeroStage, ranks: int, low_prec
     model, parallel = settings.model, settings.parallel
     parameters = parameter_count(model)
     wider = 1 if low_precision else 2
-    states = OPTIMIZER_BYTES if low_precision else 2 * FLOAT_BYTES
     weights = wider * WEIGHT_BYTES * parameters // (ranks if stage == 3 else 1)
     gradients = wider * GRADIENT_BYTES * parameters // (ranks if stage >= 2 else 1)
-    optimizer = states * parameters // (ranks if stage >= 1 else 1)
+    masters = FLOAT_BYTES * parameters if low_precision else 0
+    optimizer = (masters + optimizer_bytes(settings)) // (ranks if stage >= 1 else 1)
     if parallel.offload_optimizer and stage:
         optimizer = 0
+    average = FLOAT_BYTES * parameters // ranks if settings.averaging else 0
     gathered = 0
     if stage == 3 and ranks > 1:
-        block = (parameters - model.vocabulary_size * model.width * (1 if model.tied_embedding else 2)) // model.layers
-        gathered = wider * WEIGHT_BYTES * (block + model.vocabulary_size * model.width)
+        gathered = wider * WEIGHT_BYTES * (_in_blocks(model) // model.layers + model.vocabulary_size * model.width)
     tokens = parallel.micro_batch * model.context // parallel.sequence_ranks
     kept = model.layers * block_activation_bytes(model)
     if parallel.activation_checkpointing != "none" and model.architecture not in RECURRENT:
@@ -112,11 +112,31 @@ def memory(settings: TrainingSettings, *, stage: ZeroStage, ranks: int, low_prec
         if parallel.activation_checkpointing == "selective":
             kept += model.layers * product_bytes(model)
     return Memory(
-        states=weights + gradients + optimizer,
+        states=weights + gradients + optimizer + average,
         gathered=gathered,
         activations=wider * tokens * kept,
         logits=logit_bytes(model, tokens, wider * ACTIVATION_BYTES),
     )
+
+
+def optimizer_bytes(settings: TrainingSettings) -> int:
+    """Bytes of the optimizer's states over all ranks, in float32, without master weights.
+
+    Two numbers a parameter for Adam; one for Lion, for SGD with momentum, and in the blocks under Muon, where the
+    second ones of a few vectors are not counted.
+    """
+    parameters, optimizer = parameter_count(settings.model), settings.optimizer
+    numbers = {
+        "lion": parameters,
+        "sgd": parameters if optimizer.beta1 else 0,
+        "muon": 2 * parameters - _in_blocks(settings.model),
+    }
+    return FLOAT_BYTES * numbers.get(optimizer.name, 2 * parameters)
+
+
+def _in_blocks(model: ModelSettings) -> int:
+    """Parameters without those of embedding and output layer."""
+    return parameter_count(model) - model.vocabulary_size * model.width * (1 if model.tied_embedding else 2)
 
 
 def logit_bytes(model: ModelSettings, tokens: int, number: int) -> int:

@@ -4,9 +4,11 @@ import pytest
 import torch
 
 from training.models import ModelSettings, build_model, parameter_count
+from training.optimizer_settings import OptimizerSettings
 from training.plan import (
     ACCELERATORS,
     Accelerator,
+    ZeroStage,
     block_activation_bytes,
     hours,
     logit_bytes,
@@ -64,6 +66,24 @@ def test_states_are_sharded_as_the_stage_says() -> None:
     assert states == [16 * parameters, 7 * parameters, int(5.5 * parameters), 4 * parameters]
     assert [memory(settings(), stage=stage, ranks=1).states for stage in (0, 1, 2, 3)] == [16 * parameters] * 4
     assert memory(settings(offload_optimizer=True), stage=1, ranks=1).states == 4 * parameters
+
+
+def test_states_are_those_of_the_optimizer_and_the_average() -> None:
+    def states(stage: ZeroStage, *, low_precision: bool = True, averaging: float = 0.0, **optimizer: object) -> int:
+        changed = OptimizerSettings.parse(optimizer, origin="test")
+        changes = {"optimizer": changed, "averaging": averaging}
+        return memory(settings().model_copy(update=changes), stage=stage, ranks=4, low_precision=low_precision).states
+
+    parameters = parameter_count(settings().model)
+    assert states(0, name="adam") == states(0) == 16 * parameters
+    assert states(0, name="lion") == states(0, name="sgd") == 12 * parameters
+    assert states(0, name="sgd", beta1=0.0) == 8 * parameters
+    assert states(3, name="lion") == 3 * parameters
+    assert states(0, name="lion", low_precision=False) == 12 * parameters
+    # Embedding and output layer keep the two of Adam.
+    assert states(0, name="muon") == 12 * parameters + 4 * 2 * 1000 * settings().model.width
+    assert states(0, averaging=0.9) == 17 * parameters
+    assert states(3, averaging=0.9) == 5 * parameters
 
 
 def test_checkpointing_trades_memory_and_only_stage_3_gathers() -> None:
