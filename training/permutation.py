@@ -11,13 +11,15 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from training.settings import SettingsError
+
 Integers = npt.NDArray[np.int64]
 
 _ROUNDS = 6
 _CHUNKS_MIXED = 16
 
 
-class SampleOrderError(ValueError):
+class SampleOrderError(SettingsError):
     """There is no order for these sources and settings; the message says which and why."""
 
 

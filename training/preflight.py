@@ -25,7 +25,7 @@ def check_run(settings: RunSettings, *, ranks: int) -> tuple[TrainingSettings, l
         The settings with the vocabulary's size filled in, and the shards in the order of ``settings.data``.
 
     Raises:
-        SettingsError, ShardError, SampleOrderError: Naming the folder or key that is wrong.
+        SettingsError, ShardError: Naming the folder or key that is wrong.
     """
     training, sources = open_data(settings)
     for phase in training.phases:

@@ -28,7 +28,6 @@ from assets.vocabulary.tokenizer import open_vocabulary
 from training.artifact import Artifact, artifact_fingerprint, build_artifact
 from training.export import load_model
 from training.exports import ExportError, in_transformers
-from training.permutation import SampleOrderError
 from training.settings import SettingsError
 from training.shards import ShardError
 
@@ -83,7 +82,7 @@ def language_model(context: dg.AssetExecutionContext) -> dg.MaterializeResult[No
 
     try:
         artifact = build_artifact(outputs_folder("language_model"), produce=produce, **identity)
-    except (SettingsError, ShardError, SampleOrderError, TrainerError, TrackingError, ExportError) as error:
+    except (SettingsError, ShardError, TrainerError, TrackingError, ExportError) as error:
         raise dg.Failure(str(error), metadata={"training_run": dg.MetadataValue.path(str(run.folder))}) from error
     context.log.info(f"{'unchanged, reused' if artifact.reused else 'written to'} {artifact.folder}")
     report = json.loads((artifact.folder / "report.json").read_text(encoding="utf-8"))

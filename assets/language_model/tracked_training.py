@@ -81,7 +81,7 @@ def train_tracked(
         fingerprint: Identity of this training; its run in MLflow is found by it.
 
     Raises:
-        SettingsError, ShardError, SampleOrderError: If it cannot be done, before anything is started.
+        SettingsError, ShardError: If it cannot be done, before anything is started.
         TrainerError: If the trainer ends without its report, more often than it is started again.
     """
     configured = run.configure(

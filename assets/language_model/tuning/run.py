@@ -52,7 +52,7 @@ def run_study(
         tell: Called after each trial.
 
     Raises:
-        SettingsError, ShardError, SampleOrderError: If it cannot be done, before anything is started.
+        SettingsError, ShardError: If it cannot be done, before anything is started.
         TrackingError: If MLflow does not answer.
         TuningError: If no trial comes to its end.
     """
