@@ -15,7 +15,7 @@ from training.shards import RemoteFolder, ShardError, Shards, is_remote, open_sh
 
 # DeepSpeed's checkpoint: weights in bfloat16, and float32 masters and two moments of AdamW.
 CHECKPOINT_BYTES_PER_PARAMETER = 14
-CACHE = "shards"
+CACHE, CHECKPOINTS = "shards", "checkpoints"
 
 
 def check_run(settings: RunSettings, *, ranks: int) -> tuple[TrainingSettings, list[Shards]]:
@@ -112,13 +112,14 @@ def run_fingerprint(settings: RunSettings, sources: list[Shards]) -> str:
 
 
 def check_disk(run: Path, settings: TrainingSettings) -> None:
-    """Refuse to start when the checkpoints will not fit.
+    """Refuse to start when the checkpoints will not fit, of which some may be there.
 
     Raises:
         SettingsError: With the space needed and free.
     """
     kept = settings.keep_checkpoints + 1 + (settings.steps // settings.keep_every if settings.keep_every else 0)
-    needed = parameter_count(settings.model) * CHECKPOINT_BYTES_PER_PARAMETER * kept
+    there = sum(path.stat().st_size for path in (run / CHECKPOINTS).rglob("*") if path.is_file())
+    needed = parameter_count(settings.model) * CHECKPOINT_BYTES_PER_PARAMETER * kept - there
     free = shutil.disk_usage(run).free
     if needed > free:
         raise SettingsError(

@@ -3,14 +3,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from tokenizers import Tokenizer, models
 
 from training.artifact import file_sha256
+from training.models import parameter_count
 from training.permutation import SampleOrderError
-from training.preflight import check_run, open_data, run_fingerprint
+from training.preflight import (
+    CHECKPOINT_BYTES_PER_PARAMETER,
+    check_disk,
+    check_run,
+    open_data,
+    run_fingerprint,
+)
 from training.run_settings import RunSettings, TrainingSettings
 from training.settings import SettingsError
 from training.shards import ShardError, Shards, ShardWriter, open_shards
@@ -144,6 +152,21 @@ def test_checkpoints_larger_than_the_disk_are_refused(tmp_path: Path, vocabulary
     write_shards(tmp_path / "en", vocabulary, validation=[[1]])
     with pytest.raises(SettingsError, match=r"checkpoints need about \d+\.\d GB .* lower 'keep_checkpoints'"):
         check_run(run(tmp_path, "en", training=model(layers=10**12)), ranks=1)
+
+
+def test_a_run_s_own_checkpoints_are_no_reason_to_refuse_it(
+    tmp_path: Path, vocabulary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_shards(tmp_path / "en", vocabulary, validation=[[1]])
+    settings = run(tmp_path, "en")
+    training, _ = check_run(settings, ranks=1)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=0))
+    with pytest.raises(SettingsError, match="checkpoints need about"):
+        check_disk(Path(settings.output), training)
+    checkpoint = Path(settings.output) / "checkpoints" / "step-0000000250"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "weights.pt").write_bytes(bytes(CHECKPOINT_BYTES_PER_PARAMETER * 3 * parameter_count(training.model)))
+    check_disk(Path(settings.output), training)
 
 
 # Another value of every setting of a training, and whether a checkpoint can be gone on from with it.
