@@ -17,7 +17,7 @@ from training.checkpoint import FOLDER, CheckpointError, open_checkpoint, step_o
 from training.checkpoint_weights import checkpoint_weights
 from training.export import export_model
 from training.preflight import open_data
-from training.samples import finished_run
+from training.samples import started_run
 from training.settings import SettingsError
 from training.shards import ShardError
 
@@ -44,7 +44,7 @@ def export_checkpoint(folder: Path, out: Path) -> None:
         raise SettingsError(f"{out} is there already; name a new folder")
     run = folder.parents[1]
     folder, checkpoint = open_checkpoint(run, step)
-    settings = finished_run(run)
+    settings = started_run(run)
     training, sources = open_data(settings)
     weights = checkpoint_weights(folder, checkpoint, training.model, averaged=bool(training.averaging))
     partial = out.with_name(f".{out.name}.{os.getpid()}")

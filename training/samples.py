@@ -13,6 +13,7 @@ from training.loader import SampleReader
 from training.mixture import MixedSource, check_epochs, mixture_shares
 from training.packing import plan_packing
 from training.permutation import SampleOrderError
+from training.report import REPORT
 from training.rows import CutRows, PackedRows
 from training.run_settings import RunSettings, TrainingSettings
 from training.sample_order import OrderedSource, Phase, SampleOrder
@@ -94,6 +95,18 @@ def earlier_runs(settings: RunSettings) -> list[RunSettings]:
 
 def finished_run(folder: Path) -> RunSettings:
     """The settings of a finished run.
+
+    Raises:
+        SettingsError: If the folder holds none.
+    """
+    settings = started_run(folder)
+    if not (folder / REPORT).is_file():
+        raise SettingsError(f"{folder} holds no finished training: there is no {REPORT} in it; train it to its end")
+    return settings
+
+
+def started_run(folder: Path) -> RunSettings:
+    """The settings of a run, which may not be at its end.
 
     Raises:
         SettingsError: If the folder holds none.

@@ -124,7 +124,7 @@ def continued_identity(folder: Path) -> dict[str, str]:
         SettingsError: If the folder holds no finished run.
     """
     weights = folder / MODEL / WEIGHTS
-    for path in (folder / RUN, weights):
+    for path in (folder / RUN, folder / REPORT, weights):
         if not path.is_file():
             raise SettingsError(f"'continue_from': {folder} holds no finished training, there is no {path.name} in it")
     return {"run": file_sha256(folder / RUN), "model": file_sha256(weights)}

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from assets.home import home_folder, outputs_folder
 from assets.trace.errors import TraceError
@@ -13,12 +14,11 @@ from assets.vocabulary.tokenizer import Vocabulary, open_vocabulary
 from training.artifact import file_sha256
 from training.loader import SampleReader
 from training.preflight import open_data
+from training.report import REPORT
 from training.run_settings import DataSource, RunSettings
 from training.samples import PACKING, RUN, earlier_runs, finished_run, first_step, training_samples
 from training.settings import SettingsError
 from training.shards import DESCRIPTION, ShardError, Shards, is_remote
-
-REPORT = "report.json"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class TracedRun:
         steps_before: Steps of the runs that it continues, which count from 0.
         steps: Steps in all, with those before.
         ranks: Processes of the run.
-        skipped: Steps, numbered like the others, that were left out because of spikes.
+        skipped: Steps, numbered like the others, that the model has not learned from: left out because of spikes, or of
+            a run before it after the weights that were gone on from.
     """
 
     settings: RunSettings
@@ -73,7 +74,7 @@ def open_run(model: Path) -> TracedRun:
     """
     try:
         settings = finished_run(model)
-        report = json.loads((model / REPORT).read_text(encoding="utf-8"))
+        report = _report(model)
         data = [_where_it_is(source) for source in settings.data]
         found = settings.model_copy(update={"data": data, "vocabulary": str(model)})
         training, sources = open_data(found)
@@ -104,13 +105,20 @@ def open_run(model: Path) -> TracedRun:
 
 
 def _skipped(folder: Path, settings: RunSettings) -> Iterator[int]:
-    """The steps that a run and those before it have left out, from 0."""
-    if settings.continue_from is not None:
-        before = Path(settings.continue_from)
-        yield from _skipped(before, finished_run(before))
-    report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    """The steps, from 0, that a run and those before it have left out, or that came after the weights that go on."""
+    report = _report(folder)
     start = first_step(earlier_runs(settings))
     yield from (start + step - 1 for step in report["skipped_steps"])
+    if settings.continue_from is not None:
+        before = Path(settings.continue_from)
+        earlier = finished_run(before)
+        yield from _skipped(before, earlier)
+        yield from range(start - earlier.training.steps + _report(before)["best_step"], start)
+
+
+def _report(folder: Path) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    return report
 
 
 def _where_it_is(source: DataSource) -> DataSource:

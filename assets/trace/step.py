@@ -101,7 +101,10 @@ def _step_numbers(run: TracedRun, step: int) -> range:
     if not 0 <= step < run.steps:
         raise TraceError(f"the model has learned in the steps 0 to {run.steps - 1}; there is no step {step}")
     if step in run.skipped:
-        raise TraceError(f"the model has not learned from step {step}: it was left out, `corpusline suspects` says why")
+        raise TraceError(
+            f"the model has not learned from step {step}: it was left out, and `corpusline suspects` says why, or it "
+            "came after the weights that the next run began from"
+        )
     first, batch, _ = run.reader.order.step(step)
     return range(first, first + batch)
 

@@ -20,6 +20,7 @@ from training.preflight import (
     run_fingerprint,
 )
 from training.run_settings import RunSettings, TrainingSettings
+from training.samples import recorded
 from training.settings import SettingsError
 from training.shards import ShardError, Shards, ShardWriter, open_shards
 
@@ -167,6 +168,19 @@ def test_a_run_s_own_checkpoints_are_no_reason_to_refuse_it(
     checkpoint.mkdir(parents=True)
     (checkpoint / "weights.pt").write_bytes(bytes(CHECKPOINT_BYTES_PER_PARAMETER * 3 * parameter_count(training.model)))
     check_disk(Path(settings.output), training)
+
+
+def test_only_a_finished_run_is_continued(tmp_path: Path, vocabulary: Path) -> None:
+    write_shards(tmp_path / "en", vocabulary, validation=[[1]])
+    first = run(tmp_path, "en")
+    _, sources = check_run(first, ranks=1)
+    folder = Path(first.output)
+    (folder / "run.json").write_text(recorded(first, sources).model_dump_json())
+    second = first.model_copy(update={"continue_from": str(folder), "output": str(tmp_path / "second")})
+    with pytest.raises(SettingsError, match=r"run holds no finished training: there is no report\.json in it"):
+        check_run(second, ranks=1)
+    (folder / "report.json").write_text("{}")
+    check_run(second, ranks=1)
 
 
 # Another value of every setting of a training, and whether a checkpoint can be gone on from with it.

@@ -27,6 +27,9 @@ def test_a_run_that_is_continued_is_known_by_its_content(tmp_path: Path) -> None
     with pytest.raises(SettingsError, match=r"holds no finished training, there is no run\.json in it"):
         continued_identity(tmp_path)
     (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(SettingsError, match=r"there is no report\.json in it"):
+        continued_identity(tmp_path)
+    (tmp_path / "report.json").write_text("{}")
     with pytest.raises(SettingsError, match=r"there is no model\.safetensors in it"):
         continued_identity(tmp_path)
     (tmp_path / "model").mkdir()

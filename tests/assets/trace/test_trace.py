@@ -125,7 +125,7 @@ def test_what_cannot_be_traced(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match=r"no document 12ab is in the token shards of zh"):
         trace_document(open_run(model.folder), "12ab")
     (model.folder / "report.json").unlink()
-    with pytest.raises(TraceError, match=r"report\.json is missing or damaged"):
+    with pytest.raises(TraceError, match=r"model holds no finished training: there is no report\.json in it"):
         open_run(model.folder)
     (model.folder / "run.json").unlink()
     with pytest.raises(TraceError, match=r"there is no run\.json in it"):
@@ -171,3 +171,29 @@ def test_a_step_that_was_left_out_has_taught_nothing(tmp_path: Path) -> None:
     assert after == before - {4}
     with pytest.raises(TraceError, match="has not learned from step 4: it was left out"):
         step_samples(run, 4)
+
+
+def test_steps_after_the_weights_that_a_run_goes_on_from_have_taught_nothing(tmp_path: Path) -> None:
+    """The first one exports its best weights, after 15 of 20 steps; two others go on."""
+    texts = {"en": ENGLISH, "zh": CHINESE}
+    first = make_model(tmp_path / "first", texts, best_step=15, skipped=[3])
+    second = make_model(tmp_path / "second", texts, continue_from=first.folder)
+    third = make_model(tmp_path / "third", texts, continue_from=second.folder, skipped=[2], best_step=18)
+    run = open_run(third.folder)
+    assert (run.steps_before, run.steps) == (40, 58)
+    assert run.skipped == {2, 15, 16, 17, 18, 19, 41}
+    everyone = [name for dump in third.texts.values() for name in dump]
+    assert {step.step for name in everyone for step in trace_document(run, name).steps} == set(range(58)) - run.skipped
+    with pytest.raises(TraceError, match=r"step 15: .* or it came after the weights that the next run began from"):
+        step_samples(run, 15)
+    # The first one's own later steps are none of its model's.
+    assert open_run(first.folder).steps == 15
+
+
+def test_a_run_that_goes_on_from_an_unfinished_one_cannot_be_traced(tmp_path: Path) -> None:
+    texts = {"zh": CHINESE}
+    first = make_model(tmp_path / "first", texts)
+    second = make_model(tmp_path / "second", texts, continue_from=first.folder)
+    (first.folder / "report.json").unlink()
+    with pytest.raises(TraceError, match=r"first holds no finished training: there is no report\.json in it"):
+        open_run(second.folder)

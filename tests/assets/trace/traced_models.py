@@ -39,6 +39,8 @@ def make_model(
     ranks: int = 1,
     special_tokens: Sequence[str] = (),
     skipped: Sequence[int] = (),
+    best_step: int | None = None,
+    continue_from: Path | None = None,
     **training: Any,
 ) -> TracedModel:
     """Write clean text, token shards, vocabulary and the record of a training on them.
@@ -49,6 +51,8 @@ def make_model(
         ranks: Of the run.
         special_tokens: Further ones of the vocabulary.
         skipped: Steps, from 1, that the training has left out.
+        best_step: The step whose weights were exported; None is the last.
+        continue_from: Folder of the model that it goes on from.
         training: Settings of the training.
     """
     folder.mkdir(parents=True)
@@ -70,10 +74,11 @@ def make_model(
         data=[{"folder": str(artifact.folder), "weight": 1.0} for artifact in shards.values()],  # type: ignore[list-item]
         vocabulary=str(folder),
         output=str(folder),
+        continue_from=None if continue_from is None else str(continue_from),
     )
     record = recorded(settings, [open_shards(artifact.folder) for artifact in shards.values()])
     (folder / "run.json").write_text(record.model_dump_json())
-    report = {"best_step": settings.training.steps, "ranks": ranks, "skipped_steps": list(skipped)}
+    report = {"best_step": best_step or settings.training.steps, "ranks": ranks, "skipped_steps": list(skipped)}
     (folder / "report.json").write_text(json.dumps(report))
     texts = {dump: {doc_id(dump, number): text for number, text in enumerate(texts)} for dump, texts in dumps.items()}
     return TracedModel(folder, vocabulary, texts)
