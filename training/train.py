@@ -40,7 +40,6 @@ from training.exit_codes import AWAY, CORRUPTED, DONE, REFUSED, STOPPED, leave
 from training.exports import ExportError
 from training.loop import MODEL, SpikeFound, Training
 from training.memory import check_memory, free_memory
-from training.permutation import SampleOrderError
 from training.preflight import check_run
 from training.records import Recorder
 from training.run_settings import RunSettings, load_run_settings
@@ -148,7 +147,7 @@ def main() -> int:
     except StorageError as error:
         print(f"error: {error}", file=sys.stderr)
         return AWAY
-    except (SettingsError, ShardError, SampleOrderError, CheckpointError, ExportError, DivergedError) as error:
+    except (SettingsError, ShardError, CheckpointError, ExportError, DivergedError) as error:
         print(f"error: {error}", file=sys.stderr)
         return REFUSED
     except CorruptionError as error:
