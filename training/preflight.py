@@ -8,13 +8,12 @@ from pathlib import Path
 from training.artifact import file_sha256, fingerprint
 from training.loader import check_same_vocabulary
 from training.models import parameter_count
+from training.plan import FLOAT_BYTES, WEIGHT_BYTES, optimizer_bytes
 from training.run_settings import RunSettings, TrainingSettings
 from training.samples import PACKING, earlier_runs, training_samples
 from training.settings import SettingsError
 from training.shards import RemoteFolder, ShardError, Shards, is_remote, open_shards
 
-# DeepSpeed's checkpoint: weights in bfloat16, and float32 masters and two moments of AdamW.
-CHECKPOINT_BYTES_PER_PARAMETER = 14
 CACHE, CHECKPOINTS = "shards", "checkpoints"
 
 
@@ -111,6 +110,12 @@ def run_fingerprint(settings: RunSettings, sources: list[Shards]) -> str:
     return fingerprint({"training": what, "data": data, "earlier": [run.model_dump(mode="json") for run in before]})
 
 
+def checkpoint_bytes(settings: TrainingSettings) -> int:
+    """About what a checkpoint takes: weights in bfloat16, masters, the optimizer's states, and an average of weights."""
+    per_parameter = WEIGHT_BYTES + FLOAT_BYTES + (FLOAT_BYTES if settings.averaging else 0)
+    return per_parameter * parameter_count(settings.model) + optimizer_bytes(settings)
+
+
 def check_disk(run: Path, settings: TrainingSettings) -> None:
     """Refuse to start when the checkpoints will not fit, of which some may be there.
 
@@ -119,7 +124,7 @@ def check_disk(run: Path, settings: TrainingSettings) -> None:
     """
     kept = settings.keep_checkpoints + 1 + (settings.steps // settings.keep_every if settings.keep_every else 0)
     there = sum(path.stat().st_size for path in (run / CHECKPOINTS).rglob("*") if path.is_file())
-    needed = parameter_count(settings.model) * CHECKPOINT_BYTES_PER_PARAMETER * kept - there
+    needed = checkpoint_bytes(settings) * kept - there
     free = shutil.disk_usage(run).free
     if needed > free:
         raise SettingsError(

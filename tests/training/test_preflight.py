@@ -10,12 +10,11 @@ import pytest
 from tokenizers import Tokenizer, models
 
 from training.artifact import file_sha256
-from training.models import parameter_count
 from training.permutation import SampleOrderError
 from training.preflight import (
-    CHECKPOINT_BYTES_PER_PARAMETER,
     check_disk,
     check_run,
+    checkpoint_bytes,
     open_data,
     run_fingerprint,
 )
@@ -166,7 +165,7 @@ def test_a_run_s_own_checkpoints_are_no_reason_to_refuse_it(
         check_disk(Path(settings.output), training)
     checkpoint = Path(settings.output) / "checkpoints" / "step-0000000250"
     checkpoint.mkdir(parents=True)
-    (checkpoint / "weights.pt").write_bytes(bytes(CHECKPOINT_BYTES_PER_PARAMETER * 3 * parameter_count(training.model)))
+    (checkpoint / "weights.pt").write_bytes(bytes(3 * checkpoint_bytes(training)))
     check_disk(Path(settings.output), training)
 
 
