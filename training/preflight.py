@@ -111,7 +111,7 @@ def run_fingerprint(settings: RunSettings, sources: list[Shards]) -> str:
 
 
 def checkpoint_bytes(settings: TrainingSettings) -> int:
-    """About what a checkpoint takes: weights in bfloat16, masters, the optimizer's states, and an average of weights."""
+    """About what a checkpoint takes: weights in bfloat16, masters, optimizer's states, average of weights."""
     per_parameter = WEIGHT_BYTES + FLOAT_BYTES + (FLOAT_BYTES if settings.averaging else 0)
     return per_parameter * parameter_count(settings.model) + optimizer_bytes(settings)
 
