@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
@@ -22,11 +23,13 @@ from training.export import export_model
 from training.models import build_model
 from training.parameter_states import PLAIN
 from training.preflight import open_data
+from training.resumption import make_universal
 from training.run_settings import RunSettings
 from training.samples import finished_run
 from training.settings import SettingsError
 from training.shards import ShardError
 from training.snapshot import DamagedFileError, load_data, only_data
+from training.tensor_parallel import joined
 
 
 def checkpoint_weights(folder: Path, checkpoint: Checkpoint, settings: RunSettings) -> dict[str, Tensor]:
@@ -40,11 +43,17 @@ def checkpoint_weights(folder: Path, checkpoint: Checkpoint, settings: RunSettin
     try:
         if settings.training.averaging:
             return read_average(folder, shapes)
-        if checkpoint.zero_stage:
+        if checkpoint.zero_stage and checkpoint.tensor_ranks > 1:
+            with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as made:
+                universal = Path(made) / "universal"
+                make_universal(folder, universal)
+                weights = {name: load_data(universal / "zero" / name / "fp32.pt")["param"] for name in shapes}
+        elif checkpoint.zero_stage:
             with only_data(folder):
                 weights = get_fp32_state_dict_from_zero_checkpoint(str(folder.parent), tag=folder.name)
         else:
-            weights = load_data(folder / PLAIN)["module"]
+            parts = [load_data(folder / PLAIN.format(part=part))["module"] for part in range(checkpoint.tensor_ranks)]
+            weights = {name: joined(name, [part[name] for part in parts]) for name in parts[0]}
     except DamagedFileError as error:
         raise CheckpointError(str(error)) from error
     missing = sorted(shapes.keys() - weights.keys())

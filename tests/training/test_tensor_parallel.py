@@ -1,0 +1,119 @@
+"""Trainings whose ranks share layers, against one rank that has them whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from trainer_runs import Launch, finish, layers, losses, wait_for_step
+
+from training.artifact import file_sha256
+from training.export import load_model
+from training.export_checkpoint import export_checkpoint
+from training.records import read_records
+
+Configure = Callable[..., Path]
+GPT2 = {"architecture": "gpt2", "width": 32, "layers": 2, "heads": 4, "feed_forward_width": 64, "context": 32}
+WHOLE = {"zero_stage": 0}
+
+
+def trained(tmp_path: Path, configure: Configure, launch: Launch, name: str, ranks: int, **options: Any) -> Path:
+    finish(launch(configure(name, **options), ranks=ranks))
+    return tmp_path / name
+
+
+def norms(run: Path) -> list[float]:
+    return [record["gradient_norm"] for record in read_records(run / "metrics.jsonl") if "gradient_norm" in record]
+
+
+def assert_alike(found: Path, expected: Path) -> None:
+    """Two trainings in all that they measure and export."""
+    assert losses(found) == pytest.approx(losses(expected), abs=2e-5)
+    assert norms(found) == pytest.approx(norms(expected), rel=1e-3)
+    reports = [json.loads((run / "report.json").read_text()) for run in (found, expected)]
+    for dump in ("up", "down"):
+        assert reports[0]["validation"][dump] == pytest.approx(reports[1]["validation"][dump], abs=1e-4)
+    for mine, theirs in zip(layers(found).values(), layers(expected).values(), strict=True):
+        for layer, values in theirs.items():
+            assert mine[layer] == pytest.approx(values, rel=1e-2, abs=1e-5), layer
+    weights = [load_model(run / "model").state_dict() for run in (found, expected)]
+    for name, weight in weights[1].items():
+        torch.testing.assert_close(weights[0][name], weight, atol=1e-3, rtol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("ranks", "parallel", "options"),
+    [
+        (2, {"zero_stage": 0, "compile": True}, {"samples": {"document_mask": True}}),
+        (2, {"zero_stage": 1}, {"model": GPT2, "verify_every": 4}),
+        (4, {"zero_stage": 0}, {}),
+        (4, {"zero_stage": 1, "activation_checkpointing": "full"}, {"verify_every": 4}),
+        (
+            4,
+            {"zero_stage": 2, "activation_checkpointing": "selective", "micro_batch": 2},
+            {"curriculum": [{"steps": 12, "batch": 4, "context": 16}, {"steps": 12}], "keep_best": True},
+        ),
+    ],
+)
+def test_a_training_is_that_of_whole_layers(
+    tmp_path: Path, configure: Configure, launch: Launch, ranks: int, parallel: dict[str, Any], options: dict[str, Any]
+) -> None:
+    plain = parallel | {"zero_stage": 0, "compile": False}
+    expected = trained(tmp_path, configure, launch, "whole", 1, parallel=plain, **options)
+    shared = parallel | {"tensor_ranks": 2}
+    found = trained(tmp_path, configure, launch, "shared", ranks, parallel=shared, **options)
+    assert_alike(found, expected)
+    assert losses(expected)[24] < 0.8 * losses(expected)[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [0, 1])
+def test_a_killed_training_goes_on_bit_for_bit(
+    tmp_path: Path, configure: Configure, launch: Launch, stage: int
+) -> None:
+    parallel = {"zero_stage": stage, "tensor_ranks": 2}
+    whole = trained(tmp_path, configure, launch, "whole", 2, parallel=parallel)
+    process = launch(configure("killed", parallel=parallel), ranks=2)
+    wait_for_step(tmp_path / "killed", 14, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    killed = trained(tmp_path, configure, launch, "killed", 2, parallel=parallel)
+    assert losses(killed) == losses(whole)
+    export_checkpoint(killed / "checkpoints" / f"step-{24:010d}", tmp_path / "exported")
+    folders = (whole / "model", killed / "model", tmp_path / "exported")
+    assert len({file_sha256(folder / "model.safetensors") for folder in folders}) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((2, 2, 1), (1, 1, 2)),
+        ((1, 1, 1), (4, 2, 1)),
+        ((4, 2, 2), (2, 2, 0)),
+        ((2, 2, 0), (1, 1, 0)),
+        ((1, 1, 0), (2, 2, 0)),
+        ((2, 1, 3), (4, 4, 2)),
+        ((4, 4, 2), (2, 1, 3)),
+    ],
+)
+def test_a_training_goes_on_with_layers_shared_otherwise(
+    tmp_path: Path, configure: Configure, launch: Launch, before: tuple[int, ...], after: tuple[int, ...]
+) -> None:
+    model = {"width": 32, "layers": 2, "heads": 4, "feed_forward_width": 64, "context": 32}
+    expected = losses(trained(tmp_path, configure, launch, "whole", 1, parallel=WHOLE, model=model))
+    for number, (ranks, tensor_ranks, stage) in enumerate((before, after)):
+        if number:
+            shutil.rmtree(tmp_path / "changed" / "checkpoints" / f"step-{24:010d}")
+            (tmp_path / "changed" / "report.json").unlink()
+        parallel = {"zero_stage": stage, "tensor_ranks": tensor_ranks, "micro_batch": 2}
+        changed = trained(tmp_path, configure, launch, "changed", ranks, parallel=parallel, model=model)
+        assert losses(changed) == pytest.approx(expected, abs=2e-5)
