@@ -42,7 +42,7 @@ def checkpoint_weights(folder: Path, checkpoint: Checkpoint, settings: RunSettin
         shapes = {name: value.shape for name, value in build_model(settings.training.model).named_parameters()}
     try:
         if settings.training.averaging:
-            return read_average(folder, shapes)
+            return read_average(folder, shapes, tensor_ranks=checkpoint.tensor_ranks)
         if checkpoint.zero_stage and checkpoint.tensor_ranks > 1:
             with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as made:
                 universal = Path(made) / "universal"

@@ -129,7 +129,13 @@ class Training:
         self.best = Best()
         self.average: WeightAverage | None = None
         if settings.averaging:
-            self.average = WeightAverage(self.engine.module, decay=settings.averaging, rank=self.rank, ranks=self.ranks)
+            self.average = WeightAverage(
+                self.engine.module,
+                decay=settings.averaging,
+                rank=self.rank,
+                ranks=self.ranks,
+                share=self.layer_share,
+            )
         self.writer = CheckpointWriter(self.run, Retention(settings.keep_checkpoints, settings.keep_every))
         if found:
             self._load(*found, needed)

@@ -86,7 +86,7 @@ def load_checkpoint(
             f"{folder} belongs to a training with other settings or data; name another 'output' folder for this one"
         )
     if average is not None:
-        average.load(folder)
+        average.load(folder, tensor_ranks=checkpoint.tensor_ranks)
     try:
         if needed == "by parameter":
             _put_over(engine, folder, checkpoint, model, optimizer, share)

@@ -204,7 +204,6 @@ class TrainingSettings(Settings):
             "experts are not shared; write 'model.experts' = 0": model.experts,
             "each rank would drop other values; write 'model.dropout' = 0": model.dropout,
             "muon needs whole matrices; write another 'optimizer.name'": self.optimizer.name == "muon",
-            "parts are not averaged; write 'averaging' = 0": self.averaging,
             "ranks share sequences or layers; write 'parallel.sequence_ranks' = 1": parallel.sequence_ranks > 1,
             "stage 3 has parts of all weights already; write 'parallel.zero_stage' = 1 or 2": parallel.zero_stage == 3,
             "without ZeRO, DeepSpeed measures gradients in bfloat16 wrong where parameters are parts; write "

@@ -78,10 +78,22 @@ def parted_dimension(name: str) -> int | None:
     return 1 if _ROW.search(name) else None
 
 
+def part_shape(name: str, shape: torch.Size, ranks: int) -> torch.Size:
+    """Of what a rank has of a parameter of a shape."""
+    return torch.Size(size // ranks if at == parted_dimension(name) else size for at, size in enumerate(shape))
+
+
+def whole_shape(name: str, shape: torch.Size, ranks: int) -> torch.Size:
+    """Of a parameter, of which a rank has so much."""
+    return torch.Size(size * ranks if at == parted_dimension(name) else size for at, size in enumerate(shape))
+
+
 def joined(name: str, parts: Sequence[Tensor]) -> Tensor:
     """A parameter from what all ranks of a group have of it, or of its states."""
     dimension = parted_dimension(name)
-    return parts[0] if dimension is None or not parts[0].dim() else torch.cat(list(parts), dimension)
+    if dimension is None or len(parts) == 1 or not parts[0].dim():
+        return parts[0]
+    return torch.cat(list(parts), dimension)
 
 
 def is_part(parameter: Tensor) -> bool:

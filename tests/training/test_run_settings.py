@@ -160,7 +160,6 @@ def test_sequences_that_cannot_be_shared_are_refused(model: dict[str, Any], mess
         ({"model": {"experts": 4}}, "write 'model.experts' = 0"),
         ({"model": {"dropout": 0.1}}, "write 'model.dropout' = 0"),
         ({"optimizer": {"name": "muon"}}, "write another 'optimizer.name'"),
-        ({"averaging": 0.9}, "write 'averaging' = 0"),
         ({"parallel": {"sequence_ranks": 2}}, "write 'parallel.sequence_ranks' = 1"),
         ({"parallel": {"zero_stage": 3}}, "write 'parallel.zero_stage' = 1 or 2"),
         ({"parallel": {"zero_stage": 0}}, "write 'parallel.zero_stage' = 1, or 'parallel.precision' = 'float32'"),
