@@ -35,17 +35,17 @@ def norms(run: Path) -> list[float]:
 
 def assert_alike(found: Path, expected: Path) -> None:
     """Two trainings in all that they measure and export."""
-    assert losses(found) == pytest.approx(losses(expected), abs=2e-5)
-    assert norms(found) == pytest.approx(norms(expected), rel=1e-3)
+    assert losses(found) == pytest.approx(losses(expected), abs=5e-6)
+    assert norms(found) == pytest.approx(norms(expected), rel=1e-5)
     reports = [json.loads((run / "report.json").read_text()) for run in (found, expected)]
     for dump in ("up", "down"):
-        assert reports[0]["validation"][dump] == pytest.approx(reports[1]["validation"][dump], abs=1e-4)
+        assert reports[0]["validation"][dump] == pytest.approx(reports[1]["validation"][dump], abs=1e-5)
     for mine, theirs in zip(layers(found).values(), layers(expected).values(), strict=True):
         for layer, values in theirs.items():
-            assert mine[layer] == pytest.approx(values, rel=1e-2, abs=1e-5), layer
+            assert mine[layer] == pytest.approx(values, rel=1e-3, abs=1e-5), layer
     weights = [load_model(run / "model").state_dict() for run in (found, expected)]
     for name, weight in weights[1].items():
-        torch.testing.assert_close(weights[0][name], weight, atol=1e-3, rtol=0)
+        torch.testing.assert_close(weights[0][name], weight, atol=2e-4, rtol=0)
 
 
 @pytest.mark.slow
@@ -117,7 +117,7 @@ def test_a_training_goes_on_with_layers_shared_otherwise(
             (tmp_path / "changed" / "report.json").unlink()
         parallel = {"zero_stage": stage, "tensor_ranks": tensor_ranks, "micro_batch": 2}
         changed = trained(tmp_path, configure, launch, "changed", ranks, parallel=parallel, **options)
-        assert losses(changed) == pytest.approx(losses(whole), abs=2e-5)
+        assert losses(changed) == pytest.approx(losses(whole), abs=5e-6)
         weights = [load_model(run / "model").state_dict() for run in (changed, whole)]
         for name, weight in weights[1].items():
-            torch.testing.assert_close(weights[0][name], weight, atol=1e-3, rtol=0)
+            torch.testing.assert_close(weights[0][name], weight, atol=2e-4, rtol=0)
