@@ -46,12 +46,13 @@ def build_engine(
         # Without its `dtype`, for which it takes bfloat16 on processors that do not multiply float16.
         deepspeed.zero.Init(config_dict_or_path=configuration) if parallel.zero_stage == 3 else nullcontext()
     )
+    shape = settings.model if share is None else settings.model.part(share.ranks)
     with sharded:
-        model = build_model(settings.model, loss=settings.loss, recomputation=parallel.activation_checkpointing)
+        model = build_model(shape, loss=settings.loss, recomputation=parallel.activation_checkpointing)
     if initial is None:
-        initialise(model, seed=settings.seed)
+        initialise(model, seed=settings.seed, share=share)
     else:
-        copy_weights(initial, model)
+        copy_weights(initial, model, share)
     if share is not None:
         share_layers(model, share)
     on_host = parallel.offload_optimizer and get_accelerator().device_name() != "cpu"

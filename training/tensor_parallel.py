@@ -102,7 +102,12 @@ def is_part(parameter: Tensor) -> bool:
 
 
 def share_layers(model: nn.Module, share: LayerShare) -> None:
-    """Leave this rank its parts of a model's weights, in place; before there is an optimizer."""
+    """Let the layers of ranks that have parts of them work together; before there is an optimizer.
+
+    Args:
+        model: Of the shape ``ModelSettings.part``.
+        share: Of this rank.
+    """
     names = [name for name, _ in model.named_parameters()]
     whole = [f"{re.escape(name)}$" for name in names if parted_dimension(name) is None]
     by_inputs = [f"{re.escape(name)}$" for name in names if parted_dimension(name) == 1]
@@ -111,7 +116,6 @@ def share_layers(model: nn.Module, share: LayerShare) -> None:
     setattr(model, UNIVERSAL_CHECKPOINT_INFO, patterns)
     for name, parameter in model.named_parameters():
         if parted_dimension(name) is not None:
-            parameter.data = share.part(name, parameter.data).clone()
             # Others count once in DeepSpeed's norm of the gradients.
             parameter.tensor_model_parallel = True  # type: ignore[attr-defined]
         elif _OF_HEADS.search(name):

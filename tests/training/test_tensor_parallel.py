@@ -7,8 +7,9 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -17,7 +18,10 @@ from trainer_runs import Launch, finish, layers, losses, wait_for_step
 from training.artifact import file_sha256
 from training.export import load_model
 from training.export_checkpoint import export_checkpoint
+from training.initialisation import copy_weights, initialise
+from training.models import Architecture, ModelSettings, build_model
 from training.records import read_records
+from training.tensor_parallel import LayerShare, joined
 
 Configure = Callable[..., Path]
 GPT2 = {"architecture": "gpt2", "width": 32, "layers": 2, "heads": 4, "feed_forward_width": 64, "context": 32}
@@ -46,6 +50,34 @@ def assert_alike(found: Path, expected: Path) -> None:
     weights = [load_model(run / "model").state_dict() for run in (found, expected)]
     for name, weight in weights[1].items():
         torch.testing.assert_close(weights[0][name], weight, atol=2e-4, rtol=0)
+
+
+@pytest.mark.parametrize("architecture", ["decoder", "gpt2", "transformer"])
+def test_first_weights_are_parts_of_those_of_one_rank(architecture: Architecture) -> None:
+    settings = ModelSettings(
+        architecture=architecture,
+        vocabulary_size=20,
+        width=32,
+        layers=2,
+        heads=4,
+        feed_forward_width=48,
+        initialisation="xavier",
+        zero_output_projections=False,
+    )
+    whole = build_model(settings)
+    initialise(whole, seed=3)
+    drawn: dict[str, list[torch.Tensor]] = {}
+    copied: dict[str, list[torch.Tensor]] = {}
+    for number in range(2):
+        share = LayerShare(cast(Any, None), cast(Any, None), number, 2)
+        for found, fill in ((drawn, partial(initialise, seed=3)), (copied, partial(copy_weights, whole))):
+            model = build_model(settings.part(2))
+            fill(model, share=share)
+            for name, parameter in model.named_parameters():
+                found.setdefault(name, []).append(parameter.detach())
+    for name, weight in whole.named_parameters():
+        assert torch.equal(joined(name, drawn[name]), weight), name
+        assert torch.equal(joined(name, copied[name]), weight), name
 
 
 @pytest.mark.slow
