@@ -3,7 +3,7 @@
 Data-parallel ranks hold the same weights, so sums of their bits must agree. Where ZeRO keeps masters, a weight is also
 a rounding of its master, which is compared on the rank that holds that; under ZeRO-3 nothing else can be. What is
 flipped in a master before it is used reaches all copies and cannot be seen. Where ranks share layers, those that have
-the same parts are compared.
+the same parts of them are compared.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from training.artifact import write_atomically
-from training.tensor_parallel import parted_dimension
 
 DISAGREEMENT = "disagreement.json"
 _BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -97,7 +96,8 @@ def find_disagreement(
         faulty = tuple(rank for rank, copy in enumerate(copies) if copy.right is False)
         if faulty:
             return Disagreement(step, name, faulty, sums)
-        for replicas in _replicas(name, len(copies), tensor_ranks):
+        # Ranks that share layers may each sum an embedding's gradient in another order, so only replicas are compared.
+        for replicas in (range(number, len(copies), tensor_ranks) for number in range(tensor_ranks)):
             values = [sums[rank] for rank in replicas]
             if len(set(values)) > 1:
                 # Who has a master of the whole weight knows what it must be.
@@ -107,12 +107,6 @@ def find_disagreement(
                 majority = values.count(most) > len(values) / 2
                 return Disagreement(step, name, others if known or majority else (), sums)
     return None
-
-
-def _replicas(name: str, ranks: int, tensor_ranks: int) -> list[range]:
-    """Ranks that have the same of a parameter."""
-    parts = 1 if parted_dimension(name) is None else tensor_ranks
-    return [range(number, ranks, parts) for number in range(parts)]
 
 
 def _copy(parameter: nn.Parameter) -> Copy:

@@ -17,8 +17,8 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from deepspeed.checkpoint.constants import (
+    PARAMETER_TO_AVERAGE_PATTERNS,
     PARAMETER_WITH_ROW_PARALLELISM_PATTERNS,
-    TP_REPLICATED_PARAMETER_PATTERNS,
     UNIVERSAL_CHECKPOINT_INFO,
 )
 from deepspeed.utils import groups
@@ -112,7 +112,7 @@ def share_layers(model: nn.Module, share: LayerShare) -> None:
     whole = [f"{re.escape(name)}$" for name in names if parted_dimension(name) is None]
     by_inputs = [f"{re.escape(name)}$" for name in names if parted_dimension(name) == 1]
     # How DeepSpeed's universal checkpoints are put together; what is named in neither is parted by outputs.
-    patterns = {TP_REPLICATED_PARAMETER_PATTERNS: whole, PARAMETER_WITH_ROW_PARALLELISM_PATTERNS: by_inputs}
+    patterns = {PARAMETER_TO_AVERAGE_PATTERNS: whole, PARAMETER_WITH_ROW_PARALLELISM_PATTERNS: by_inputs}
     setattr(model, UNIVERSAL_CHECKPOINT_INFO, patterns)
     for name, parameter in model.named_parameters():
         if parted_dimension(name) is not None:
