@@ -1,12 +1,13 @@
 """An exponential moving average of the weights (Polyak and Juditsky 1992; Morales-Brogueira et al., arXiv:2411.18704).
 
-Each rank keeps a part of every parameter in float32: 4 bytes a parameter over all ranks together, whatever the ZeRO
-stage. What is saved is cut the same way, and is cut anew where another number of ranks goes on.
+Each rank keeps a part of every parameter in float32: 4 bytes a parameter over all ranks that have it together, whatever
+the ZeRO stage. What is saved is cut the same way, and is cut anew where another number of ranks goes on, or ranks share
+layers otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,30 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from training.tensor_parallel import LayerShare, joined, part_shape, whole_shape
+
 NAME = "average-{rank:05d}.safetensors"
 
 
 class WeightAverage:
     """The average of a module's weights; all ranks make it and use it together."""
 
-    def __init__(self, module: nn.Module, *, decay: float, rank: int, ranks: int) -> None:
+    def __init__(
+        self, module: nn.Module, *, decay: float, rank: int, ranks: int, share: LayerShare | None = None
+    ) -> None:
         """Begin with the weights as they are.
 
         Args:
             module: Whole on every rank, or sharded by ZeRO-3.
             decay: Share of the average that stays in a step.
             rank, ranks: Whose part it is.
+            share: Of this rank, where ranks share layers.
         """
-        self._module, self._decay, self._rank, self._ranks = module, decay, rank, ranks
+        self._module, self._decay, self._share = module, decay, share
+        self._file = NAME.format(rank=rank)
+        # Those that have the same parts of layers divide them further.
+        self._tensor_ranks = 1 if share is None else share.ranks
+        self._rank, self._ranks = rank // self._tensor_ranks, ranks // self._tensor_ranks
         self._parts = {name: self._part(parameter).float().clone() for name, parameter in module.named_parameters()}
 
     @torch.no_grad()
@@ -40,25 +50,27 @@ class WeightAverage:
 
     def path(self, folder: Path) -> Path:
         """Of the file with this rank's part in a checkpoint's folder."""
-        return folder / NAME.format(rank=self._rank)
+        return folder / self._file
 
     def taken(self) -> dict[str, Tensor]:
         """A copy of this rank's part on the CPU."""
         return {name: part.to("cpu", copy=True).contiguous() for name, part in self._parts.items()}
 
-    def load(self, folder: Path) -> None:
+    def load(self, folder: Path, *, tensor_ranks: int = 1) -> None:
         """Read the parts that any number of ranks have saved.
+
+        Args:
+            folder: Of the checkpoint.
+            tensor_ranks: Ranks that shared layers then.
 
         Raises:
             OSError, KeyError: If they are not all there.
         """
-        files = sorted(folder.glob(NAME.format(rank=0).replace("00000", "*")))
-        if not files:
-            raise FileNotFoundError(f"{folder} holds no average of the weights; set 'averaging' to 0")
-        saved = [load_file(file) for file in files]
-        for name, parameter in self._module.named_parameters():
-            whole = torch.cat([parts[name] for parts in saved])[: _size(parameter)]
-            self._parts[name].copy_(self._cut(whole, parameter).to(self._parts[name].device))
+        named = dict(self._module.named_parameters())
+        shapes = {name: whole_shape(name, _shape(value), self._tensor_ranks) for name, value in named.items()}
+        for name, whole in _averages(folder, shapes, tensor_ranks):
+            mine = whole if self._share is None else self._share.part(name, whole)
+            self._parts[name].copy_(self._cut(mine.flatten(), named[name]).to(self._parts[name].device))
 
     @torch.no_grad()
     def full(self, name: str, parameter: Tensor) -> Tensor:
@@ -67,9 +79,10 @@ class WeightAverage:
         whole = part
         if self._ranks > 1:
             parts = [torch.empty_like(part) for _ in range(self._ranks)]
-            torch.distributed.all_gather(parts, part)
+            torch.distributed.all_gather(parts, part, group=None if self._share is None else self._share.replicas)
             whole = torch.cat(parts)
-        return whole[: _size(parameter)].view(getattr(parameter, "ds_shape", parameter.shape))
+        whole = whole[: _shape(parameter).numel()].view(_shape(parameter))
+        return whole if self._share is None else self._share.whole(name, whole)
 
     def _part(self, parameter: Tensor) -> Tensor:
         """This rank's part of a parameter, flat; the last one is filled up with zeros."""
@@ -80,22 +93,39 @@ class WeightAverage:
         return self._cut(parameter.detach().flatten(), parameter)
 
     def _cut(self, flat: Tensor, parameter: Tensor) -> Tensor:
-        length = -(-_size(parameter) // self._ranks)
+        length = -(-_shape(parameter).numel() // self._ranks)
         part = flat[self._rank * length : (self._rank + 1) * length]
         return part if len(part) == length else torch.nn.functional.pad(part, (0, length - len(part)))
 
 
-def _size(parameter: Tensor) -> int:
-    size: int = getattr(parameter, "ds_numel", parameter.numel())
-    return size
+def _shape(parameter: Tensor) -> torch.Size:
+    shape: torch.Size = getattr(parameter, "ds_shape", parameter.shape)
+    return shape
 
 
-def read_average(folder: Path, shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
-    """The whole averages of a checkpoint, float32 on the CPU."""
-    saved = [load_file(file) for file in sorted(folder.glob(NAME.format(rank=0).replace("00000", "*")))]
-    return {
-        name: torch.cat([parts[name] for parts in saved])[: shape.numel()].view(shape) for name, shape in shapes.items()
-    }
+def read_average(folder: Path, shapes: Mapping[str, torch.Size], *, tensor_ranks: int = 1) -> dict[str, Tensor]:
+    """The whole averages of a checkpoint, float32 on the CPU.
+
+    Args:
+        folder: Of the checkpoint.
+        shapes: Of whole parameters.
+        tensor_ranks: Ranks that shared layers then.
+
+    Raises:
+        OSError, KeyError: If they are not all there.
+    """
+    return dict(_averages(folder, shapes, tensor_ranks))
+
+
+def _averages(folder: Path, shapes: Mapping[str, torch.Size], tensor_ranks: int) -> Iterator[tuple[str, Tensor]]:
+    files = sorted(folder.glob(NAME.format(rank=0).replace("00000", "*")))
+    if not files:
+        raise FileNotFoundError(f"{folder} holds no average of the weights; set 'averaging' to 0")
+    saved = [load_file(file) for file in files]
+    for name, shape in shapes.items():
+        of_part = part_shape(name, shape, tensor_ranks)
+        flat = [torch.cat([one[name] for one in saved[number::tensor_ranks]]) for number in range(tensor_ranks)]
+        yield name, joined(name, [values[: of_part.numel()].view(of_part) for values in flat])
 
 
 def averaged_weights(average: WeightAverage, named: Iterable[tuple[str, Tensor]], *, keep: bool) -> dict[str, Tensor]:

@@ -49,6 +49,7 @@ class Checkpoint:
         samples: Samples seen.
         ranks: Ranks that wrote it.
         zero_stage: ZeRO's stage then.
+        tensor_ranks: Ranks that shared layers.
         fingerprint: Of the settings and data of the run.
         files: What it is made of.
         state: Numbers that the training goes on with.
@@ -61,6 +62,7 @@ class Checkpoint:
     fingerprint: str
     files: tuple[FileEntry, ...] = ()
     state: Mapping[str, Any] = field(default_factory=dict)
+    tensor_ranks: int = 1
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
@@ -12,7 +13,9 @@ from training.averaging import read_average
 from training.checkpoint import Checkpoint, CheckpointError
 from training.models import ModelSettings, build_model
 from training.parameter_states import PLAIN
+from training.resumption import make_universal
 from training.snapshot import DamagedFileError, load_data, only_data
+from training.tensor_parallel import joined
 
 
 def checkpoint_weights(
@@ -27,12 +30,18 @@ def checkpoint_weights(
         shapes = {name: value.shape for name, value in build_model(model).named_parameters()}
     try:
         if averaged:
-            return read_average(folder, shapes)
-        if checkpoint.zero_stage:
+            return read_average(folder, shapes, tensor_ranks=checkpoint.tensor_ranks)
+        if checkpoint.zero_stage and checkpoint.tensor_ranks > 1:
+            with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as made:
+                universal = Path(made) / "universal"
+                make_universal(folder, universal)
+                weights = {name: load_data(universal / "zero" / name / "fp32.pt")["param"] for name in shapes}
+        elif checkpoint.zero_stage:
             with only_data(folder):
                 weights = get_fp32_state_dict_from_zero_checkpoint(str(folder.parent), tag=folder.name)
         else:
-            weights = load_data(folder / PLAIN)["module"]
+            parts = [load_data(folder / PLAIN.format(part=part))["module"] for part in range(checkpoint.tensor_ranks)]
+            weights = {name: joined(name, [part[name] for part in parts]) for name in parts[0]}
     except DamagedFileError as error:
         raise CheckpointError(str(error)) from error
     missing = sorted(shapes.keys() - weights.keys())

@@ -2,15 +2,17 @@
 
 Data-parallel ranks hold the same weights, so sums of their bits must agree. Where ZeRO keeps masters, a weight is also
 a rounding of its master, which is compared on the rank that holds that; under ZeRO-3 nothing else can be. What is
-flipped in a master before it is used reaches all copies and cannot be seen.
+flipped in a master before it is used reaches all copies and cannot be seen. Where ranks share layers, those that have
+the same parts of them are compared.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +35,7 @@ class Disagreement:
         step: Optimizer steps done.
         parameter: The first that differs.
         ranks: Those that differ from the others; empty where there is no majority.
-        sums: Sum of the parameter's bits by rank.
+        sums: Sum of the parameter's bits by rank; of parted layers each rank has its own part.
     """
 
     step: int
@@ -57,34 +59,59 @@ def bit_sum(tensor: Tensor) -> Tensor:
     return tensor.detach().contiguous().view(_BITS[tensor.element_size()]).sum(dtype=torch.int64)
 
 
-def find_disagreement(module: nn.Module, *, step: int, rank: int, ranks: int) -> Disagreement | None:
-    """Compare the weights of all ranks; called by all together after a step.
+class Copy(NamedTuple):
+    """What a rank has of a parameter.
+
+    Attributes:
+        sum: Of its bits; 0 under ZeRO-3.
+        right: Whether it is as its master, rounded; None where it has none.
+        known: Whether the master is of all of it.
+    """
+
+    sum: int
+    right: bool | None
+    known: bool
+
+
+def copies_by_name(module: nn.Module, *, ranks: int) -> dict[str, list[Copy]]:
+    """What each rank has of each parameter; called by all together after a step."""
+    mine = {name: _copy(parameter) for name, parameter in module.named_parameters()}
+    found: list[dict[str, Copy]] = [mine] * ranks
+    torch.distributed.all_gather_object(found, mine)
+    return {name: [copies[name] for copies in found] for name in mine}
+
+
+def find_disagreement(
+    copies_by_name: Mapping[str, Sequence[Copy]], *, step: int, tensor_ranks: int = 1
+) -> Disagreement | None:
+    """Compare the weights of all ranks.
 
     Args:
-        module: Under ZeRO-3 sharded, otherwise whole on every rank.
+        copies_by_name: What each rank has of each parameter.
         step: Optimizer steps done.
-        rank, ranks: Of this process.
+        tensor_ranks: That share layers.
     """
-    named = list(module.named_parameters())
-    whole = [not hasattr(parameter, "ds_tensor") for _, parameter in named]
-    sums = [int(bit_sum(parameter)) if here else 0 for (_, parameter), here in zip(named, whole, strict=True)]
-    by_master = [_as_master(parameter) for _, parameter in named]
-    found: list[Any] = [None] * ranks
-    torch.distributed.all_gather_object(found, (sums, by_master))
-    for number, (name, parameter) in enumerate(named):
-        by_rank = tuple(one[0][number] for one in found)
-        masters = [one[1][number] for one in found]
-        faulty = tuple(one for one, (right, _) in enumerate(masters) if right is False)
+    for name, copies in copies_by_name.items():
+        sums = tuple(copy.sum for copy in copies)
+        faulty = tuple(rank for rank, copy in enumerate(copies) if copy.right is False)
         if faulty:
-            return Disagreement(step, name, faulty, by_rank)
-        if len(set(by_rank)) > 1:
-            # Who has a master of the whole weight knows what it must be.
-            known = [by_rank[one] for one, (right, size) in enumerate(masters) if right and size == parameter.numel()]
-            most = known[0] if known else max(set(by_rank), key=by_rank.count)
-            others = tuple(one for one, value in enumerate(by_rank) if value != most)
-            majority = by_rank.count(most) > ranks / 2
-            return Disagreement(step, name, others if known or majority else (), by_rank)
+            return Disagreement(step, name, faulty, sums)
+        # Ranks that share layers may each sum an embedding's gradient in another order, so only replicas are compared.
+        for replicas in (range(number, len(copies), tensor_ranks) for number in range(tensor_ranks)):
+            values = [sums[rank] for rank in replicas]
+            if len(set(values)) > 1:
+                # Who has a master of the whole weight knows what it must be.
+                known = [sums[rank] for rank in replicas if copies[rank].right and copies[rank].known]
+                most = known[0] if known else max(set(values), key=values.count)
+                others = tuple(rank for rank in replicas if sums[rank] != most)
+                majority = values.count(most) > len(values) / 2
+                return Disagreement(step, name, others if known or majority else (), sums)
     return None
+
+
+def _copy(parameter: nn.Parameter) -> Copy:
+    right, size = _as_master(parameter)
+    return Copy(0 if hasattr(parameter, "ds_tensor") else int(bit_sum(parameter)), right, size == parameter.numel())
 
 
 def _as_master(parameter: nn.Parameter) -> tuple[bool | None, int]:
@@ -109,7 +136,7 @@ def remember_disagreement(run: Path, found: Disagreement) -> None:
     write_atomically(run / DISAGREEMENT, json.dumps(asdict(found)))
 
 
-def judge(run: Path, module: nn.Module, *, step: int) -> str:
+def judge(run: Path, copies_by_name: Mapping[str, Sequence[Copy]], *, step: int) -> str:
     """Which rank was wrong, once the step of a disagreement without a majority is computed again; else nothing."""
     path = run / DISAGREEMENT
     if not path.is_file():
@@ -120,9 +147,8 @@ def judge(run: Path, module: nn.Module, *, step: int) -> str:
     path.unlink()
     if found["ranks"]:
         return ""
-    parameter = dict(module.named_parameters())[found["parameter"]]
-    right = int(bit_sum(parameter))
-    wrong = [number for number, value in enumerate(found["sums"]) if value != right]
+    copies = copies_by_name[found["parameter"]]
+    wrong = [number for number, value in enumerate(found["sums"]) if value != copies[number].sum]
     return (
         f"step {step} computed again: the weights of {found['parameter']} had been wrong on rank "
         + ", ".join(map(str, wrong))

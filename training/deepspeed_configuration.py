@@ -89,7 +89,7 @@ def deepspeed_configuration(settings: TrainingSettings, ranks: int, *, universal
         zero["offload_optimizer"] = {"device": "none"}
     accumulation = settings.gradient_accumulation(settings.phases[0].batch or 0, ranks)
     ours = {
-        "train_batch_size": parallel.micro_batch * accumulation * ranks,
+        "train_batch_size": parallel.micro_batch * accumulation * ranks // parallel.tensor_ranks,
         "train_micro_batch_size_per_gpu": parallel.micro_batch,
         "gradient_accumulation_steps": accumulation,
         "gradient_clipping": 0.0 if is_plain(parallel) else settings.optimizer.largest_norm,

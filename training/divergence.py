@@ -23,12 +23,11 @@ def first_wrong_layer(module: LanguageModel, tokens: Tensor) -> str:
     """The first parameter that is no finite number, or else the first layer that makes one of these rows so.
 
     Args:
-        module: The model; under ZeRO-3 called by all ranks together.
+        module: The model; where ranks have parts of its weights called by all together.
         tokens: int64 [batch, time].
     """
-    for name, parameter in module.named_parameters():
-        if not bool(torch.isfinite(getattr(parameter, "ds_tensor", parameter)).all()):
-            return f"the weights of {name} are no finite numbers"
+    parts = ((name, getattr(parameter, "ds_tensor", parameter)) for name, parameter in module.named_parameters())
+    wrong = next((name for name, part in parts if not bool(torch.isfinite(part).all())), None)
     found: list[str] = []
 
     def watch(name: str) -> Any:
@@ -47,6 +46,9 @@ def first_wrong_layer(module: LanguageModel, tokens: Tensor) -> str:
     finally:
         for hook in hooks:
             hook.remove()
+    # Not before: what is wrong on one rank may be right on another, which waits for it in the layers.
+    if wrong:
+        return f"the weights of {wrong} are no finite numbers"
     if found:
         return f"{found[0]} is the first layer whose values are no finite numbers"
     return "weights and values of the layers are finite, the gradients were not"

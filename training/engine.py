@@ -8,6 +8,7 @@ from typing import Any
 import deepspeed
 import torch
 from deepspeed.accelerator import get_accelerator
+from deepspeed.utils import groups
 
 from training.clipping import clip_before_step
 from training.deepspeed_configuration import deepspeed_configuration, is_plain
@@ -16,10 +17,16 @@ from training.models import LanguageModel, build_model
 from training.optimizers import build_optimizer
 from training.run_settings import TrainingSettings
 from training.snapshot import SnapshotEngine
+from training.tensor_parallel import LayerShare, share_layers
 
 
 def build_engine(
-    settings: TrainingSettings, ranks: int, *, initial: LanguageModel | None = None, universal: bool = False
+    settings: TrainingSettings,
+    ranks: int,
+    *,
+    initial: LanguageModel | None = None,
+    universal: bool = False,
+    share: LayerShare | None = None,
 ) -> Any:
     """Make the model, its optimizer and DeepSpeed's engine around them.
 
@@ -28,6 +35,7 @@ def build_engine(
         ranks: Processes.
         initial: A model to start from instead of first weights.
         universal: Whether a checkpoint in DeepSpeed's universal form will be loaded.
+        share: Of this rank, where ranks share layers.
     """
     configuration = deepspeed_configuration(settings, ranks, universal=universal)
     parallel = settings.parallel
@@ -38,21 +46,26 @@ def build_engine(
         # Without its `dtype`, for which it takes bfloat16 on processors that do not multiply float16.
         deepspeed.zero.Init(config_dict_or_path=configuration) if parallel.zero_stage == 3 else nullcontext()
     )
+    shape = settings.model if share is None else settings.model.part(share.ranks)
     with sharded:
-        model = build_model(settings.model, loss=settings.loss, recomputation=parallel.activation_checkpointing)
+        model = build_model(shape, loss=settings.loss, recomputation=parallel.activation_checkpointing)
     if initial is None:
-        initialise(model, seed=settings.seed)
+        initialise(model, seed=settings.seed, share=share)
     else:
-        copy_weights(initial, model)
+        copy_weights(initial, model, share)
+    if share is not None:
+        share_layers(model, share)
     on_host = parallel.offload_optimizer and get_accelerator().device_name() != "cpu"
     optimizer = build_optimizer(model, settings.model, settings.optimizer, on_host=on_host)
     if is_plain(parallel):
-        clip_before_step(optimizer, largest=settings.optimizer.largest_norm)
-    engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=configuration)
+        clip_before_step(optimizer, largest=settings.optimizer.largest_norm, share=share)
+    engine, *_ = deepspeed.initialize(
+        model=model, optimizer=optimizer, config=configuration, mpu=None if share is None else groups
+    )
     engine.checkpoint_engine = SnapshotEngine()
     # A program beside the checkpoints that nothing here needs, written at once even where the disk is full.
     engine._copy_recovery_script = lambda save_path: None
-    if ranks == 1 and not parallel.zero_stage:
+    if ranks == parallel.tensor_ranks and not parallel.zero_stage:
         # There is nobody to share with, and gathering gradients for it costs as much as the optimizer.
         engine.enable_backward_allreduce = False
     if parallel.compile:

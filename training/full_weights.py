@@ -6,17 +6,22 @@ import torch
 from deepspeed.utils import safe_get_full_fp32_param
 from torch import Tensor
 
+from training.tensor_parallel import LayerShare
 
-def full_weights(model: torch.nn.Module, is_first_rank: bool) -> dict[str, Tensor]:
+
+def full_weights(model: torch.nn.Module, is_first_rank: bool, share: LayerShare | None = None) -> dict[str, Tensor]:
     """Every parameter of a DeepSpeed model in float32, from the masters where there are some.
 
     Called by all ranks together; only the first one gets the tensors, one at a time, in its host's memory.
     """
     weights = {}
     for name, parameter in model.named_parameters():
-        value = safe_get_full_fp32_param(parameter)
+        master = safe_get_full_fp32_param(parameter)
+        value = (parameter if master is None else master).detach().float()
+        if share is not None:
+            value = share.whole(name, value.view(parameter.shape))
         if is_first_rank:
-            weights[name] = (parameter if value is None else value).detach().float().cpu().view(_shape(parameter))
+            weights[name] = value.cpu().view(_shape(parameter) if share is None else value.shape)
     return weights
 
 

@@ -11,34 +11,45 @@ from torch import Tensor, nn
 from training.exports import ExportError
 from training.models import LanguageModel, ModelSettings
 from training.previous_token_heads import look_back
+from training.tensor_parallel import LayerShare, whole_shape
 
 LOOKED_UP = ("embedding.", "positions.")
 RESIDUAL = ("attention.output.weight", ".down.weight")
 ROUTER = ".router.weight"
 
 
-def initialise(model: LanguageModel, *, seed: int) -> None:
+def initialise(model: LanguageModel, *, seed: int, share: LayerShare | None = None) -> None:
     """Fill every matrix in place, and every bias with zeros; norms keep their ones.
 
     The values are drawn on the CPU in float32 in the order of the parameters, each by rank 0 where ZeRO-3 has already
-    sharded it.
+    sharded it, and whole where ranks share layers.
+
+    Args:
+        model: The model, or this rank's parts of it.
+        seed: Of the values.
+        share: Of this rank, where ranks share layers.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            shape = getattr(parameter, "ds_shape", parameter.shape)
+            shape = _whole_shape(name, parameter, share)
             if len(shape) < 2:
                 if "bias" in name:
-                    _fill(parameter, model.initial_bias(name, shape))
+                    _fill(name, parameter, model.initial_bias(name, shape), share)
                 continue
             values = _initial_values(name, shape, model.settings, generator)
             if model.settings.previous_token_heads:
                 look_back(name, values, model.settings)
-            _fill(parameter, values)
+            _fill(name, parameter, values, share)
 
 
-def copy_weights(source: LanguageModel, model: LanguageModel) -> None:
+def copy_weights(source: LanguageModel, model: LanguageModel, share: LayerShare | None = None) -> None:
     """Fill every parameter in place with another model's.
+
+    Args:
+        source: A whole model.
+        model: The model, or this rank's parts of it.
+        share: Of this rank, where ranks share layers.
 
     Raises:
         ExportError: If the two have another shape.
@@ -46,21 +57,26 @@ def copy_weights(source: LanguageModel, model: LanguageModel) -> None:
     weights = source.state_dict()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            shape = getattr(parameter, "ds_shape", parameter.shape)
+            shape = _whole_shape(name, parameter, share)
             if name not in weights or weights[name].shape != shape:
                 raise ExportError(
                     f"the model to start from has no '{name}' of the shape {tuple(shape)}: use its settings of 'model'"
                 )
-            _fill(parameter, weights[name])
+            _fill(name, parameter, weights[name], share)
 
 
-def _fill(parameter: Tensor, values: Tensor) -> None:
+def _whole_shape(name: str, parameter: Tensor, share: LayerShare | None) -> torch.Size:
+    shape: torch.Size = getattr(parameter, "ds_shape", parameter.shape)
+    return shape if share is None else whole_shape(name, shape, share.ranks)
+
+
+def _fill(name: str, parameter: Tensor, values: Tensor, share: LayerShare | None) -> None:
     if hasattr(parameter, "ds_id"):
         with deepspeed.zero.GatheredParameters(parameter, modifier_rank=0):
             if torch.distributed.get_rank() == 0:
                 parameter.copy_(values)
     else:
-        parameter.copy_(values)
+        parameter.copy_(values if share is None else share.part(name, values))
 
 
 def _initial_values(name: str, shape: torch.Size, settings: ModelSettings, generator: torch.Generator) -> Tensor:

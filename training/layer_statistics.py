@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from torch import Tensor, nn
 
 from training.models import LanguageModel
 from training.models.attention import watch_attention
+from training.tensor_parallel import LayerShare, is_part
 
 LAYERS = ("blocks", "layers")
 
@@ -39,14 +41,27 @@ def layer_of(name: str) -> str:
 class StepStatistics:
     """Statistics of one step: made before it, told of its gradients, asked after it. By all ranks together."""
 
-    def __init__(self, module: LanguageModel, *, ranks: int) -> None:
-        """Remember the weights: each rank a part of them where all have the same."""
-        self._module, self._ranks = module, ranks
+    def __init__(self, module: LanguageModel, *, ranks: int, share: LayerShare | None = None) -> None:
+        """Remember the weights: each rank some of them where several have the same.
+
+        Args:
+            module: The model.
+            ranks: Processes.
+            share: Of this rank, where ranks share layers.
+        """
+        self._module, self._ranks, self._share = module, ranks, share
         rank = torch.distributed.get_rank() if ranks > 1 else 0
+        tensor_ranks = 1 if share is None else share.ranks
+        self._counted = {
+            name
+            for number, (name, parameter) in enumerate(module.named_parameters())
+            if number % (ranks // tensor_ranks) == rank // tensor_ranks
+            and (is_part(parameter) or rank % tensor_ranks == 0)
+        }
         self._mine = {
             name: parameter
-            for number, (name, parameter) in enumerate(module.named_parameters())
-            if hasattr(parameter, "ds_tensor") or number % ranks == rank
+            for name, parameter in module.named_parameters()
+            if hasattr(parameter, "ds_tensor") or name in self._counted
         }
         self._before = {name: _local(parameter).detach().clone() for name, parameter in self._mine.items()}
         self._gradients: dict[str, float] = defaultdict(float)
@@ -58,7 +73,8 @@ class StepStatistics:
         for name, parameter in self._module.named_parameters():
             gradient = parameter.grad if parameter.grad is not None else safe_get_full_grad(parameter)
             if gradient is not None:
-                self._gradients[layer_of(name)] += float(gradient.float().square().sum())
+                counted = name in self._counted
+                self._gradients[layer_of(name)] += float(gradient.float().square().sum()) if counted else 0.0
 
     def finish(self, row: Tensor) -> dict[str, dict[str, float]]:
         """Statistics by layer, after the step.
@@ -75,17 +91,16 @@ class StepStatistics:
             now = _local(parameter).detach().float()
             weights[layer_of(name)] += float(now.square().sum())
             updates[layer_of(name)] += float((now - self._before[name].float()).square().sum())
-        sums = torch.tensor([list(weights.values()), list(updates.values())], dtype=torch.float32)
+        gradients = [self._gradients.get(layer, 0.0) for layer in weights]
+        sums = torch.tensor([list(weights.values()), list(updates.values()), gradients], device=row.device)
         if self._ranks > 1:
-            on_device = sums.to(next(self._module.parameters()).device)
-            torch.distributed.all_reduce(on_device)
-            sums = on_device.cpu()
+            torch.distributed.all_reduce(sums)
         found: dict[str, dict[str, float]] = {}
-        for layer, weight, update in zip(weights, *sums.sqrt().tolist(), strict=True):
+        for layer, weight, update, gradient in zip(weights, *sums.sqrt().tolist(), strict=True):
             found[layer] = {"weight_norm": weight, "update_norm": update, "update_ratio": update / max(weight, 1e-12)}
             if layer in self._gradients:
-                found[layer]["gradient_norm"] = math.sqrt(self._gradients[layer])
-        for layer, values in activations(self._module, row).items():
+                found[layer]["gradient_norm"] = gradient
+        for layer, values in activations(self._module, row, self._share).items():
             found.setdefault(layer, {}).update(values)
         # What overflows has no place in a record; a loss that does is found by the training.
         return {
@@ -101,7 +116,7 @@ def _local(parameter: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def activations(module: LanguageModel, row: Tensor) -> dict[str, dict[str, float]]:
+def activations(module: LanguageModel, row: Tensor, share: LayerShare | None = None) -> dict[str, dict[str, float]]:
     """What layers give to each other for one row int64 [1, time], as if in evaluation."""
     found: dict[str, dict[str, float]] = defaultdict(dict)
     dead: dict[str, list[float]] = defaultdict(list)
@@ -118,7 +133,10 @@ def activations(module: LanguageModel, row: Tensor) -> dict[str, dict[str, float
         def hook(_: nn.Module, inputs: Any) -> None:
             units = inputs[0].float().abs().flatten(0, -2)
             largest = units.amax(0) if len(units) else units.new_zeros(units.shape[-1])
-            dead[layer].append(float((largest <= 1e-3 * largest.max()).float().mean()))
+            most = largest.max()
+            if share is not None:
+                torch.distributed.all_reduce(most, torch.distributed.ReduceOp.MAX, group=share.group)
+            dead[layer].append(float((largest <= 1e-3 * most).float().mean()))
 
         return hook
 
@@ -143,4 +161,14 @@ def activations(module: LanguageModel, row: Tensor) -> dict[str, dict[str, float
         found[layer]["dead_share"] = sum(shares) / len(shares)
     for number, entropy in enumerate(entropies):
         found[f"blocks.{number}"]["attention_entropy"] = entropy
-    return dict(found)
+    return dict(found) if share is None else _means(found, share, row.device)
+
+
+def _means(
+    found: Mapping[str, Mapping[str, float]], share: LayerShare, device: torch.device
+) -> dict[str, dict[str, float]]:
+    """Over the ranks that share layers, each with as many heads and units."""
+    means = torch.tensor([value for values in found.values() for value in values.values()], device=device)
+    torch.distributed.all_reduce(means, group=share.group)
+    ordered = iter((means / share.ranks).tolist())
+    return {layer: {name: next(ordered) for name in values} for layer, values in found.items()}

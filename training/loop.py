@@ -27,7 +27,7 @@ from training.checkpoint import (
     remove_checkpoints_after,
 )
 from training.checkpoint_weights import checkpoint_weights
-from training.corruption import CorruptionError, find_disagreement, judge, remember_disagreement
+from training.corruption import CorruptionError, copies_by_name, find_disagreement, judge, remember_disagreement
 from training.deepspeed_configuration import precision
 from training.divergence import DivergedError, documents_of_step, first_of_many, first_wrong_layer
 from training.engine import build_engine
@@ -51,6 +51,7 @@ from training.spikes import Spike, SpikeDetector, add_skipped, read_skipped
 from training.stop_signal import StopSignal
 from training.suspects import append_suspects
 from training.suspicion import suspects_of_step
+from training.tensor_parallel import make_layer_share
 from training.watchdog import Watchdog
 
 MODEL = "model"
@@ -94,6 +95,7 @@ class Training:
         self.steps_before = first_step(earlier)
         self.accumulation = settings.gradient_accumulation(settings.phases[0].batch or 0, self.ranks)
         self.share = make_share(settings.parallel.sequence_ranks)
+        self.layer_share = make_layer_share(settings.parallel.tensor_ranks)
         self.stop, self.watchdog = stop, watchdog
         self.skipped = {spike.step for spike in read_skipped(self.run)}
         found, self.damaged = newest_checkpoint(
@@ -101,13 +103,14 @@ class Training:
         )
         needed: Conversion = "none"
         if found is not None:
-            needed = conversion(found[1], ranks=self.ranks, zero_stage=settings.parallel.zero_stage)
+            needed = conversion(found[1], settings.parallel, ranks=self.ranks)
         start = None if found or run_settings.continue_from is None else Path(run_settings.continue_from)
         self.engine = build_engine(
             settings,
             self.ranks,
             initial=None if start is None else load_model(start / MODEL),
             universal=needed == "universal",
+            share=self.layer_share,
         )
         self.step = 0
         self.stopping = False
@@ -124,7 +127,13 @@ class Training:
         self.best = Best()
         self.average: WeightAverage | None = None
         if settings.averaging:
-            self.average = WeightAverage(self.engine.module, decay=settings.averaging, rank=self.rank, ranks=self.ranks)
+            self.average = WeightAverage(
+                self.engine.module,
+                decay=settings.averaging,
+                rank=self.rank,
+                ranks=self.ranks,
+                share=self.layer_share,
+            )
         self.writer = CheckpointWriter(self.run, Retention(settings.keep_checkpoints, settings.keep_every))
         if found:
             self._load(*found, needed)
@@ -140,6 +149,7 @@ class Training:
             model=self.settings.model,
             optimizer=self.settings.optimizer,
             average=self.average,
+            share=self.layer_share,
         )
 
     def _is_of_these_steps(self, checkpoint: Checkpoint) -> bool:
@@ -178,8 +188,8 @@ class Training:
                 self.reader,
                 steps=self.steps_before + skipped - 1,
                 micro_batch=self.settings.parallel.micro_batch,
-                rank=self.rank // self.settings.parallel.sequence_ranks,
-                ranks=self.ranks // self.settings.parallel.sequence_ranks,
+                rank=self.rank // self.settings.parallel.sharing_ranks,
+                ranks=self.ranks // self.settings.parallel.sharing_ranks,
                 first_step=self.steps_before + first,
                 pin_memory=self.device.type == "cuda",
             )
@@ -266,10 +276,11 @@ class Training:
         Raises:
             CorruptionError: If they differ.
         """
-        verdict = judge(self.run, self.engine.module, step=self.step) if self.rank == 0 else ""
+        copies = copies_by_name(self.engine.module, ranks=self.ranks)
+        verdict = judge(self.run, copies, step=self.step) if self.rank == 0 else ""
         if verdict:
             recorder.say(verdict, kind="corruption", step=self.step)
-        found = find_disagreement(self.engine.module, step=self.step, rank=self.rank, ranks=self.ranks)
+        found = find_disagreement(copies, step=self.step, tensor_ranks=self.settings.parallel.tensor_ranks)
         if found is not None:
             if self.rank == 0:
                 remember_disagreement(self.run, found)
@@ -296,7 +307,7 @@ class Training:
         total = torch.zeros((), device=self.device)
         every = self.settings.inspect_every
         inspected = every and (self.step + 1) % every == 0
-        statistics = StepStatistics(self.engine.module, ranks=self.ranks) if inspected else None
+        statistics = StepStatistics(self.engine.module, ranks=self.ranks, share=self.layer_share) if inspected else None
         for number, (batch, wanted) in enumerate(zip(step_batches, targets, strict=True), start=1):
             inputs = batch.inputs()
             documents = None
@@ -467,8 +478,9 @@ class Training:
                     end_of_document=source.end_of_document,
                     batch=self.settings.parallel.micro_batch,
                     device=self.device,
-                    rank=self.rank,
-                    ranks=self.ranks,
+                    rank=self.rank // self.settings.parallel.tensor_ranks,
+                    ranks=self.ranks // self.settings.parallel.tensor_ranks,
+                    group=None if self.layer_share is None else self.layer_share.replicas,
                 )
         self.engine.module.train()
         self.validation = {
@@ -492,6 +504,7 @@ class Training:
                 samples=self._samples(),
                 ranks=self.ranks,
                 zero_stage=self.settings.parallel.zero_stage,
+                tensor_ranks=self.settings.parallel.tensor_ranks,
                 fingerprint=self.fingerprint,
                 state=self._state(),
             )
@@ -563,7 +576,7 @@ class Training:
         if weights is not None:
             exported, self.validation = self.best.step, self.best_validation()
         elif self.average is None:
-            weights = full_weights(self.engine.module, self.rank == 0)
+            weights = full_weights(self.engine.module, self.rank == 0, self.layer_share)
         else:
             named = self.engine.module.named_parameters()
             weights = averaged_weights(self.average, named, keep=self.rank == 0)

@@ -47,5 +47,5 @@ def check_memory(settings: TrainingSettings, *, ranks: int, free: int) -> None:
         f"each rank needs about {needed.total / _GIB:.1f} GiB ({shown}) and has {free / _GIB:.1f} GiB free: lower "
         "'parallel.micro_batch' or 'model.context', raise 'parallel.zero_stage', turn on "
         "'parallel.activation_checkpointing' or 'parallel.offload_optimizer', use more ranks, or let several share a "
-        "sequence by 'parallel.sequence_ranks'"
+        "sequence by 'parallel.sequence_ranks' or every layer by 'parallel.tensor_ranks'"
     )

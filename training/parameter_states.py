@@ -14,10 +14,11 @@ from training.models import ModelSettings
 from training.optimizer_settings import OptimizerSettings
 from training.optimizers import parameter_groups
 from training.snapshot import load_data
+from training.tensor_parallel import joined
 
 WEIGHT, STEP = "fp32", "step"
-PLAIN = "mp_rank_00_model_states.pt"
-"""All of stage 0."""
+PLAIN = "mp_rank_{part:02d}_model_states.pt"
+"""All of stage 0, for each of the ranks that share layers."""
 _OF_RANK = "zero_pp_rank_{rank}_mp_rank_00_{kind}_states.pt"
 
 ParameterState = tuple[nn.Parameter, dict[str, Any]]
@@ -25,20 +26,33 @@ ParameterState = tuple[nn.Parameter, dict[str, Any]]
 
 
 def plain_states(
-    folder: Path, module: nn.Module, model: ModelSettings, optimizer: OptimizerSettings
+    folder: Path, module: nn.Module, model: ModelSettings, optimizer: OptimizerSettings, *, parts: int = 1
 ) -> Iterator[ParameterState]:
-    """Of stage 0: PyTorch numbers an optimizer's parameters in the order of its groups."""
-    content = load_data(folder / PLAIN, map_location="cpu")
-    states, masters = content["optimizer"], None
-    if "fp32_groups" in states:
-        # In bfloat16 DeepSpeed keeps masters, in the same order.
-        masters = [master for group in states["fp32_groups"] for master in group]
-        states = states["optimizer_state_dict"]
+    """Of stage 0: PyTorch numbers an optimizer's parameters in the order of its groups.
+
+    Args:
+        folder: Of the checkpoint.
+        module: The model.
+        model, optimizer: Its settings.
+        parts: Ranks that shared layers.
+    """
+    contents = [load_data(folder / PLAIN.format(part=part), map_location="cpu") for part in range(parts)]
     names = {id(parameter): name for name, parameter in module.named_parameters()}
     ordered = [parameter for group in parameter_groups(module, model, optimizer) for parameter in group["params"]]
     for number, parameter in enumerate(ordered):
-        weight = content["module"][names[id(parameter)]] if masters is None else masters[number]
-        yield parameter, {WEIGHT: weight, **states["state"][number]}
+        name = names[id(parameter)]
+        states = [_plain_state(content, number, name) for content in contents]
+        yield parameter, {key: joined(name, [state[key] for state in states]) for key in states[0]}
+
+
+def _plain_state(content: Mapping[str, Any], number: int, name: str) -> dict[str, Any]:
+    states = content["optimizer"]
+    weight = content["module"][name]
+    if "fp32_groups" in states:
+        # In bfloat16 DeepSpeed keeps masters, in the same order.
+        weight = [master for group in states["fp32_groups"] for master in group][number]
+        states = states["optimizer_state_dict"]
+    return {WEIGHT: weight, **states["state"][number]}
 
 
 def universal_states(folder: Path, module: nn.Module) -> Iterator[ParameterState]:

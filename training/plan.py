@@ -91,8 +91,10 @@ def memory(settings: TrainingSettings, *, stage: ZeroStage, ranks: int, low_prec
         ranks: Accelerators.
         low_precision: In bfloat16 with float32 masters; otherwise all in float32, without masters of their own.
     """
-    model, parallel = settings.model, settings.parallel
+    parallel = settings.parallel
+    model = settings.model if parallel.tensor_ranks == 1 else settings.model.part(parallel.tensor_ranks)
     parameters = parameter_count(model)
+    ranks = max(1, ranks // parallel.tensor_ranks)
     wider = 1 if low_precision else 2
     weights = wider * WEIGHT_BYTES * parameters // (ranks if stage == 3 else 1)
     gradients = wider * GRADIENT_BYTES * parameters // (ranks if stage >= 2 else 1)

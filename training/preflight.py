@@ -84,6 +84,7 @@ def run_fingerprint(settings: RunSettings, sources: list[Shards]) -> str:
                 "zero_stage",
                 "micro_batch",
                 "sequence_ranks",
+                "tensor_ranks",
                 "compile",
                 "activation_checkpointing",
                 "offload_optimizer",

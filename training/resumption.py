@@ -3,7 +3,8 @@
 DeepSpeed reads its own files where nothing has changed. Under stages 1 and 2 its universal form lies between numbers
 of ranks: a folder for each parameter (Lian et al., arXiv:2406.18820). Stage 0 does not know that form, which in float32
 is plain PyTorch; and stage 3 reads it wrong (0.19: all groups of parameters get the first one's weight decay, and
-share one count of steps). From and to them weights and states are put over one parameter at a time.
+share one count of steps). From and to them, and where layers are or were shared by ranks, weights and states are put
+over one parameter at a time.
 """
 
 from __future__ import annotations
@@ -35,17 +36,22 @@ from training.parameter_states import (
     plain_states,
     universal_states,
 )
+from training.run_settings import ParallelSettings
 from training.snapshot import DamagedFileError, only_data
+from training.tensor_parallel import LayerShare
 
 Conversion = Literal["none", "universal", "by parameter"]
 """Between a checkpoint and the engine that goes on from it: DeepSpeed's universal form, or all is put over by us."""
 
 
-def conversion(checkpoint: Checkpoint, *, ranks: int, zero_stage: int) -> Conversion:
-    """What is needed to go on with that many ranks by that stage."""
-    if checkpoint.zero_stage == zero_stage and (zero_stage == 0 or checkpoint.ranks == ranks):
+def conversion(checkpoint: Checkpoint, parallel: ParallelSettings, *, ranks: int) -> Conversion:
+    """What is needed to go on so with that many ranks."""
+    zero_stage = parallel.zero_stage
+    same = checkpoint.zero_stage == zero_stage and checkpoint.tensor_ranks == parallel.tensor_ranks
+    if same and (zero_stage == 0 or checkpoint.ranks == ranks):
         return "none"
-    return "universal" if {checkpoint.zero_stage, zero_stage} <= {1, 2} else "by parameter"
+    whole = checkpoint.tensor_ranks == parallel.tensor_ranks == 1
+    return "universal" if whole and {checkpoint.zero_stage, zero_stage} <= {1, 2} else "by parameter"
 
 
 def load_checkpoint(
@@ -58,6 +64,7 @@ def load_checkpoint(
     model: ModelSettings,
     optimizer: OptimizerSettings,
     average: WeightAverage | None = None,
+    share: LayerShare | None = None,
 ) -> None:
     """Put weights and optimizer states back, by all ranks together.
 
@@ -69,6 +76,7 @@ def load_checkpoint(
         needed: See ``conversion``.
         model, optimizer: Of this run.
         average: Filled from the checkpoint, too.
+        share: Of this rank, where ranks share layers.
 
     Raises:
         CheckpointError: If it is of another run, or DeepSpeed cannot load it, or something in it is no data.
@@ -78,10 +86,10 @@ def load_checkpoint(
             f"{folder} belongs to a training with other settings or data; name another 'output' folder for this one"
         )
     if average is not None:
-        average.load(folder)
+        average.load(folder, tensor_ranks=checkpoint.tensor_ranks)
     try:
         if needed == "by parameter":
-            _put_over(engine, folder, checkpoint, model, optimizer)
+            _put_over(engine, folder, checkpoint, model, optimizer, share)
         elif needed == "universal":
             with _Universal(folder) as universal:
                 _read(engine, universal)
@@ -108,7 +116,7 @@ class _Universal:
     def __enter__(self) -> Path:
         if dist.get_rank() == 0:
             shutil.rmtree(self._made, ignore_errors=True)
-            _make_universal(self._folder, self._made)
+            make_universal(self._folder, self._made)
         dist.barrier()
         return self._made
 
@@ -118,7 +126,8 @@ class _Universal:
             shutil.rmtree(self._made, ignore_errors=True)
 
 
-def _make_universal(folder: Path, out: Path) -> None:
+def make_universal(folder: Path, out: Path) -> None:
+    """Put the universal form of a checkpoint of stages 1 and 2 into a new folder: ``zero/NAME/fp32.pt`` and others."""
     from deepspeed.checkpoint import ds_to_universal
 
     arguments = Namespace(
@@ -136,7 +145,12 @@ def _make_universal(folder: Path, out: Path) -> None:
 
 
 def _put_over(
-    engine: Any, folder: Path, checkpoint: Checkpoint, model: ModelSettings, optimizer: OptimizerSettings
+    engine: Any,
+    folder: Path,
+    checkpoint: Checkpoint,
+    model: ModelSettings,
+    optimizer: OptimizerSettings,
+    share: LayerShare | None,
 ) -> None:
     """Parameter by parameter."""
     if optimizer.name == "muon":
@@ -146,17 +160,20 @@ def _put_over(
         )
     with torch.no_grad():
         if checkpoint.zero_stage == 0:
-            _put_all(engine, plain_states(folder, engine.module, model, optimizer))
+            parts = checkpoint.tensor_ranks
+            _put_all(engine, plain_states(folder, engine.module, model, optimizer, parts=parts), share)
         elif checkpoint.zero_stage == 3:
-            _put_all(engine, partitioned_states(folder, engine.module, ranks=checkpoint.ranks))
+            _put_all(engine, partitioned_states(folder, engine.module, ranks=checkpoint.ranks), share)
         else:
             with _Universal(folder) as universal:
-                _put_all(engine, universal_states(universal, engine.module))
+                _put_all(engine, universal_states(universal, engine.module), share)
 
 
-def _put_all(engine: Any, states: Iterator[ParameterState]) -> None:
+def _put_all(engine: Any, states: Iterator[ParameterState], share: LayerShare | None) -> None:
     optimizer = engine.optimizer
-    for number, (parameter, values) in enumerate(states):
+    names = {id(parameter): name for name, parameter in engine.module.named_parameters()}
+    for number, (parameter, whole) in enumerate(states):
+        values = whole if share is None else _part(names[id(parameter)], whole, share)
         if isinstance(optimizer, torch.optim.Optimizer):
             _put_into_plain(parameter, optimizer.state[parameter], values)
         elif isinstance(optimizer, FP16_UnfusedOptimizer):
@@ -167,6 +184,11 @@ def _put_all(engine: Any, states: Iterator[ParameterState]) -> None:
             if not number:
                 _make_states(optimizer, values)
             _put_into_zero(engine, parameter, values)
+
+
+def _part(name: str, whole: Mapping[str, Any], share: LayerShare) -> dict[str, Any]:
+    """What of a parameter's states this rank has, where ranks share layers."""
+    return {key: value if key == STEP else share.part(name, value) for key, value in whole.items()}
 
 
 def _master(optimizer: FP16_UnfusedOptimizer, parameter: nn.Parameter) -> nn.Parameter:

@@ -60,6 +60,12 @@ class ParallelSettings(Settings):
         description="Ranks that share a sequence, each with a stretch of its tokens and, in attention, a part of the "
         "heads (Ulysses): for contexts whose activations do not fit on one.",
     )
+    tensor_ranks: int = Field(
+        1,
+        ge=1,
+        description="Ranks that share every layer, each with a part of the heads and of the feed-forward's width: for "
+        "models whose blocks do not fit on one. They read the same sequences.",
+    )
     activation_checkpointing: Recomputation = Field(
         "none",
         description="What blocks compute again in the backward pass instead of keeping it: full is all, selective all "
@@ -82,6 +88,11 @@ class ParallelSettings(Settings):
         if self.offload_optimizer and not self.zero_stage:
             raise ValueError("'offload_optimizer' is for 'zero_stage' 1 to 3, not 0: change one of them")
         return self
+
+    @property
+    def sharing_ranks(self) -> int:
+        """Ranks, one after the other, that work on the same sequences."""
+        return self.sequence_ranks * self.tensor_ranks
 
 
 class PhaseSettings(Settings):
@@ -186,6 +197,39 @@ class TrainingSettings(Settings):
                 raise ValueError(f"'parallel.sequence_ranks' = {ranks} is no divisor of the context {phase.context}")
         return self
 
+    @model_validator(mode="after")
+    def _layers_can_be_shared(self) -> Self:
+        ranks = self.parallel.tensor_ranks
+        if ranks == 1:
+            return self
+        model, parallel = self.model, self.parallel
+        refused = {
+            f"'model.architecture' is {model.architecture}, which has no heads to share; write 1": (
+                model.architecture in RECURRENT
+            ),
+            "experts are not shared; write 'model.experts' = 0": model.experts,
+            "each rank would drop other values; write 'model.dropout' = 0": model.dropout,
+            "muon needs whole matrices; write another 'optimizer.name'": self.optimizer.name == "muon",
+            "ranks share sequences or layers; write 'parallel.sequence_ranks' = 1": parallel.sequence_ranks > 1,
+            "stage 3 has parts of all weights already; write 'parallel.zero_stage' = 1 or 2": parallel.zero_stage == 3,
+            "without ZeRO, DeepSpeed measures gradients in bfloat16 wrong where parameters are parts; write "
+            "'parallel.zero_stage' = 1, or 'parallel.precision' = 'float32'": (
+                parallel.zero_stage == 0 and parallel.precision != "float32"
+            ),
+        }
+        for why, so in refused.items():
+            if so:
+                raise ValueError(f"'parallel.tensor_ranks' = {ranks}: {why}")
+        sizes = {
+            "heads": model.heads,
+            "key_value_heads": model.key_value_count,
+            "feed_forward_width": model.feed_forward_width,
+        }
+        for name, value in sizes.items():
+            if value % ranks:
+                raise ValueError(f"'parallel.tensor_ranks' = {ranks} is no divisor of 'model.{name}' = {value}")
+        return self
+
     @property
     def phases(self) -> list[PhaseSettings]:
         """The phases with every batch and context filled in; one where there is no curriculum."""
@@ -216,11 +260,10 @@ class TrainingSettings(Settings):
         Raises:
             SettingsError: If the batch cannot be divided so.
         """
-        sharing = self.parallel.sequence_ranks
+        sharing = self.parallel.sharing_ranks
         if ranks % sharing:
-            raise SettingsError(
-                f"{ranks} rank(s) are no multiple of 'parallel.sequence_ranks' = {sharing}: change one of them"
-            )
+            name = "sequence_ranks" if self.parallel.sequence_ranks > 1 else "tensor_ranks"
+            raise SettingsError(f"{ranks} rank(s) are no multiple of 'parallel.{name}' = {sharing}: change one of them")
         ranks //= sharing
         at_once = self.parallel.micro_batch * ranks
         if batch % at_once:

@@ -116,11 +116,12 @@ def score_documents(
     device: torch.device,
     rank: int = 0,
     ranks: int = 1,
+    group: torch.distributed.ProcessGroup | None = None,
 ) -> Score:
     """Score whole documents; each is predicted on its own, without its neighbours.
 
-    With several ranks each computes its share of the batches and all get the sum. Every rank calls the model equally
-    often, which ZeRO-3 needs.
+    With several ranks, all or those of a group, each computes its share of the batches and all get the sum. Every rank
+    calls the model equally often, which ZeRO-3 needs.
     """
     nats = torch.zeros((), dtype=torch.float64)
     taken = list(documents)
@@ -140,7 +141,7 @@ def score_documents(
             nats += losses.double().sum().cpu()
     if ranks > 1:
         on_device = nats.to(device=device, dtype=torch.float32)
-        torch.distributed.all_reduce(on_device)
+        torch.distributed.all_reduce(on_device, group=group)
         nats = on_device.cpu().double()
     return Score(
         float(nats),

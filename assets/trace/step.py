@@ -20,7 +20,7 @@ class SampleTrace:
 
     Attributes:
         number: Its number in the whole order.
-        rank: The rank that read it; of ranks that share sequences the first one.
+        rank: The rank that read it; of ranks that share sequences or layers the first one.
         dump: The source.
         epoch: The pass over the source that it belongs to, from 0.
         spans: The stretches of documents that are its targets, in order.
@@ -67,7 +67,7 @@ def step_samples(run: TracedRun, step: int, *, rank: int | None = None) -> list[
         raise TraceError(f"rank {rank} is none of the run's, 0 to {run.ranks - 1}")
     traces = []
     for number, reader in zip(numbers, ranks, strict=True):
-        if rank is not None and reader != rank - rank % run.settings.training.parallel.sequence_ranks:
+        if rank is not None and reader != rank - rank % run.settings.training.parallel.sharing_ranks:
             continue
         source, positions = run.reader.positions(number)
         spans = tuple(position_spans(run.sources[source].train, positions))
@@ -112,5 +112,5 @@ def _step_numbers(run: TracedRun, step: int) -> range:
 def _ranks_of(run: TracedRun, batch: int) -> list[int]:
     """The first rank that reads each sequence of a step (``training.loader.BatchStream``)."""
     parallel = run.settings.training.parallel
-    groups = run.ranks // parallel.sequence_ranks
-    return [place // parallel.micro_batch % groups * parallel.sequence_ranks for place in range(batch)]
+    groups = run.ranks // parallel.sharing_ranks
+    return [place // parallel.micro_batch % groups * parallel.sharing_ranks for place in range(batch)]

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from training.averaging import WeightAverage, averaged_weights
+from training.averaging import WeightAverage, averaged_weights, read_average
+from training.models import ModelSettings, build_model
+from training.tensor_parallel import LayerShare
 
 
 def module() -> nn.Module:
@@ -54,3 +58,34 @@ def test_a_checkpoint_without_it_is_explained(tmp_path: Path) -> None:
     average = WeightAverage(module(), decay=0.5, rank=0, ranks=1)
     with pytest.raises(FileNotFoundError, match="holds no average of the weights; set 'averaging' to 0"):
         average.load(tmp_path)
+
+
+@pytest.mark.parametrize(("before", "after"), [((4, 2), (1, 1)), ((1, 1), (4, 2)), ((6, 2), (4, 4)), ((2, 2), (2, 2))])
+def test_parts_are_cut_anew_where_ranks_share_layers_otherwise(
+    tmp_path: Path, before: tuple[int, int], after: tuple[int, int]
+) -> None:
+    settings = ModelSettings(vocabulary_size=10, width=16, layers=1, heads=4, feed_forward_width=12)
+    whole = build_model(settings)
+    expected = {name: value.detach().clone() for name, value in whole.named_parameters()}
+
+    def averages(ranks: int, tensor_ranks: int) -> Iterator[WeightAverage]:
+        for rank in range(ranks):
+            share = LayerShare(cast(Any, None), cast(Any, None), rank % tensor_ranks, tensor_ranks)
+            model = build_model(settings.part(tensor_ranks))
+            with torch.no_grad():
+                for name, parameter in model.named_parameters():
+                    parameter.copy_(share.part(name, expected[name]))
+            yield WeightAverage(model, decay=0.5, rank=rank, ranks=ranks, share=share)
+
+    for average in averages(*before):
+        save_file(average.taken(), average.path(tmp_path))
+    shapes = {name: value.shape for name, value in expected.items()}
+    for name, value in read_average(tmp_path, shapes, tensor_ranks=before[1]).items():
+        assert torch.equal(value, expected[name])
+    for average in averages(*after):
+        mine = average.taken()
+        for part in average._parts.values():
+            part.zero_()
+        average.load(tmp_path, tensor_ranks=before[1])
+        for name, value in average.taken().items():
+            assert torch.equal(value, mine[name]), name

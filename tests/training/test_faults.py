@@ -54,13 +54,14 @@ def poison(tmp_path: Path, data: dict[str, Any]) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("ranks", "stage"), [(1, 0), (2, 2)])
+@pytest.mark.parametrize(("ranks", "stage", "tensor_ranks"), [(1, 0, 1), (2, 2, 1), (2, 1, 2)])
 def test_poison_is_left_out_and_named_with_its_text(
-    tmp_path: Path, configure: Configure, launch: Launch, poison: str, ranks: int, stage: int
+    tmp_path: Path, configure: Configure, launch: Launch, poison: str, ranks: int, stage: int, tensor_ranks: int
 ) -> None:
     options = {"steps": 170, "checkpoint_every": 20, "log_every": 5, "validate_every": 100, "inspect_every": 0}
     spikes = {"window": 40, "deviations": 8.0, "least": 0.2}
-    configuration = configure("run", parallel={"zero_stage": stage}, spikes=spikes, **options)
+    parallel = {"zero_stage": stage, "tensor_ranks": tensor_ranks}
+    configuration = configure("run", parallel=parallel, spikes=spikes, **options)
     finish(launch(configuration, ranks=ranks))
     run = tmp_path / "run"
     skipped = read_skipped(run)
@@ -259,18 +260,19 @@ sys.exit(main())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", [0, 1])
+@pytest.mark.parametrize(("stage", "tensor_ranks"), [(0, 1), (1, 1), (0, 2), (1, 2)])
 def test_a_flipped_bit_is_noticed_and_its_rank_named(
-    tmp_path: Path, configure: Configure, launch: Launch, stage: int
+    tmp_path: Path, configure: Configure, launch: Launch, stage: int, tensor_ranks: int
 ) -> None:
     """A rank whose weights change behind its back ends the run, which goes on from before as if nothing had been."""
     program = tmp_path / "flip.py"
     program.write_text(FLIP.format(repository=str(TRAINER.parents[1]), marker=str(tmp_path / "flipped")))
-    finish(launch(configure("whole", parallel={"zero_stage": stage}), ranks=2))
-    configuration = configure("run", parallel={"zero_stage": stage}, verify_every=2)
-    output = finish(launch(configuration, ranks=2, program=program), code=76)
+    ranks, parallel = 2 * tensor_ranks, {"zero_stage": stage, "tensor_ranks": tensor_ranks}
+    finish(launch(configure("whole", parallel=parallel), ranks=ranks))
+    configuration = configure("run", parallel=parallel, verify_every=2)
+    output = finish(launch(configuration, ranks=ranks, program=program), code=76)
     assert "the weights of blocks.0.attention.output.weight" in output
     assert ("on rank 1 differ" in output) == bool(stage)
-    output = finish(launch(configuration, ranks=2, program=program))
+    output = finish(launch(configuration, ranks=ranks, program=program))
     assert ("had been wrong on rank 1" in output) == (not stage)
     assert losses(tmp_path / "run") == losses(tmp_path / "whole")

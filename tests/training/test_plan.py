@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.models import ModelSettings, build_model, parameter_count
+from training.models import Architecture, ModelSettings, build_model, parameter_count
 from training.optimizer_settings import OptimizerSettings
 from training.plan import (
     ACCELERATORS,
@@ -17,6 +17,7 @@ from training.plan import (
     total_flops,
 )
 from training.run_settings import ParallelSettings, TrainingSettings
+from training.tensor_parallel import parted_dimension
 
 SHAPES = [
     {"width": 32, "heads": 4, "key_value_heads": 4, "feed_forward_width": 96},
@@ -120,3 +121,30 @@ def test_this_processor_is_measured() -> None:
     here = this_processor()
     assert 1e8 < here.flops < max(accelerator.flops for accelerator in ACCELERATORS)
     assert here.memory > 1 << 28
+
+
+@pytest.mark.parametrize("architecture", ["decoder", "gpt2", "transformer"])
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_part_of_layers_has_a_part_of_their_parameters(architecture: Architecture, tied: bool) -> None:
+    model = ModelSettings(
+        architecture=architecture, vocabulary_size=50, width=32, heads=4, feed_forward_width=96, tied_embedding=tied
+    )
+    with torch.device("meta"):
+        names = [(name, value.shape) for name, value in build_model(model).named_parameters()]
+        parts = dict(build_model(model.part(2)).named_parameters())
+    for name, shape in names:
+        expected, dimension = list(shape), parted_dimension(name)
+        if dimension is not None:
+            expected[dimension] //= 2
+        assert list(parts[name].shape) == expected, name
+
+
+def test_ranks_that_share_layers_have_less_of_them_each() -> None:
+    alone = memory(settings(), stage=1, ranks=2)
+    shared = memory(settings(tensor_ranks=2), stage=1, ranks=2)
+    assert shared.activations < alone.activations
+    assert shared.logits == alone.logits
+    whole = parameter_count(settings().model)
+    part = parameter_count(settings().model.part(2))
+    assert shared.states == (2 + 2 + 12) * part
+    assert alone.states == (2 + 2 + 6) * whole

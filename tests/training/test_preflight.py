@@ -234,6 +234,7 @@ ANOTHER: dict[str, tuple[object, bool]] = {
     "parallel.precision": ("bfloat16", False),
     "parallel.compile": (False, True),
     "parallel.sequence_ranks": (2, True),
+    "parallel.tensor_ranks": (2, True),
     "parallel.deepspeed": ({"wall_clock_breakdown": True}, False),
     "samples.mixture.by": ("tokens", False),
     "samples.mixture.temperature": (3.0, False),

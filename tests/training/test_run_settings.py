@@ -150,10 +150,32 @@ def test_sequences_that_cannot_be_shared_are_refused(model: dict[str, Any], mess
         TrainingSettings.model_validate({"model": model, "parallel": {"sequence_ranks": 4}})
 
 
-def test_ranks_that_share_sequences_count_once() -> None:
-    settings = TrainingSettings(batch=16, parallel=ParallelSettings(micro_batch=4, sequence_ranks=2))
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({"model": {"heads": 6, "width": 240}}, "is no divisor of 'model.heads' = 6"),
+        ({"model": {"heads": 8, "key_value_heads": 2}}, "is no divisor of 'model.key_value_heads' = 2"),
+        ({"model": {"feed_forward_width": 66}}, "is no divisor of 'model.feed_forward_width' = 66"),
+        ({"model": {"architecture": "gru"}}, "'model.architecture' is gru, which has no heads to share"),
+        ({"model": {"experts": 4}}, "write 'model.experts' = 0"),
+        ({"model": {"dropout": 0.1}}, "write 'model.dropout' = 0"),
+        ({"optimizer": {"name": "muon"}}, "write another 'optimizer.name'"),
+        ({"parallel": {"sequence_ranks": 2}}, "write 'parallel.sequence_ranks' = 1"),
+        ({"parallel": {"zero_stage": 3}}, "write 'parallel.zero_stage' = 1 or 2"),
+        ({"parallel": {"zero_stage": 0}}, "write 'parallel.zero_stage' = 1, or 'parallel.precision' = 'float32'"),
+    ],
+)
+def test_layers_that_cannot_be_shared_are_refused(training: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=rf"'parallel.tensor_ranks' = 4.*{re.escape(message)}"):
+        TrainingSettings.model_validate(training | {"parallel": {"tensor_ranks": 4, **training.get("parallel", {})}})
+
+
+@pytest.mark.parametrize("shared", ["sequence_ranks", "tensor_ranks"])
+def test_ranks_that_share_sequences_or_layers_count_once(shared: str) -> None:
+    parallel = ParallelSettings.model_validate({"micro_batch": 4, shared: 2})
+    settings = TrainingSettings(batch=16, parallel=parallel)
     assert settings.gradient_accumulation(16, 4) == 2
-    with pytest.raises(SettingsError, match=r"3 rank\(s\) are no multiple of 'parallel.sequence_ranks' = 2"):
+    with pytest.raises(SettingsError, match=rf"3 rank\(s\) are no multiple of 'parallel.{shared}' = 2"):
         settings.gradient_accumulation(16, 3)
     with pytest.raises(SettingsError, match=r"batch 16 is no multiple of micro_batch 4 times 3 groups of 2 ranks = 12"):
         settings.gradient_accumulation(16, 6)

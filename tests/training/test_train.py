@@ -168,9 +168,14 @@ def test_every_way_to_compute_learns(
     assert measured[24] < 0.85 * measured[1]
 
 
-def test_a_loss_that_is_no_number_is_explained(configure: Callable[..., Path], launch: Launch) -> None:
-    configuration = configure("run", optimizer={"learning_rate": 1e38}, schedule={"shape": "constant", "warmup": 0})
-    output = finish(launch(configuration), code=2)
+@pytest.mark.parametrize("tensor_ranks", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_loss_that_is_no_number_is_explained(
+    configure: Callable[..., Path], launch: Launch, tensor_ranks: int
+) -> None:
+    schedule = {"shape": "constant", "warmup": 0}
+    parallel = {"tensor_ranks": tensor_ranks}
+    configuration = configure("run", optimizer={"learning_rate": 1e38}, schedule=schedule, parallel=parallel)
+    output = finish(launch(configuration, ranks=tensor_ranks), code=2)
     assert "is no finite number, where the median" in output
     assert "like the 3 before, so it is not their text" in output
     assert "no finite numbers; that step read 0000" in output

@@ -18,18 +18,19 @@ class Attention(nn.Module):
     def __init__(self, settings: ModelSettings, layer: int) -> None:
         super().__init__()
         self.layer = layer
-        self.heads, self.size = settings.heads, settings.head_size
+        self.size = settings.head_size
         self.dropout = settings.dropout
-        self.query = nn.Linear(settings.width, settings.width)
-        self.key = nn.Linear(settings.width, settings.width)
-        self.value = nn.Linear(settings.width, settings.width)
-        self.output = nn.Linear(settings.width, settings.width)
+        inner = settings.heads * settings.head_size
+        self.query = nn.Linear(settings.width, inner)
+        self.key = nn.Linear(settings.width, inner)
+        self.value = nn.Linear(settings.width, inner)
+        self.output = nn.Linear(inner, settings.width)
 
     def forward(self, x: Tensor, cache: KeyValueCache | None, mask: Mask) -> Tensor:
         """Attend within [batch, time, width], and to what the cache holds."""
         batch, time, _ = x.shape
         queries, keys, values = (
-            projection(x).view(batch, time, self.heads, self.size).transpose(1, 2)
+            projection(x).view(batch, time, -1, self.size).transpose(1, 2)
             for projection in (self.query, self.key, self.value)
         )
         if cache is not None:

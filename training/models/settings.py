@@ -121,6 +121,17 @@ class ModelSettings(Settings):
         if self.architecture == "decoder" and self.head_size % 2:
             raise ValueError(f"the size of a head, {self.head_size}, has to be even for rotary positions")
 
+    def part(self, ranks: int) -> ModelSettings:
+        """The shape of what a rank has, where so many share every layer (``training.tensor_parallel``)."""
+        return self.model_copy(
+            update={
+                "heads": self.heads // ranks,
+                "key_value_heads": self.key_value_count // ranks,
+                "head_width": self.head_size,
+                "feed_forward_width": self.feed_forward_width // ranks,
+            }
+        )
+
     @property
     def head_size(self) -> int:
         """Size of a head."""

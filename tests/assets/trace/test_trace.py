@@ -67,8 +67,9 @@ def test_the_tokens_of_a_step_are_the_documents_text(model: TracedModel) -> None
                 assert Counter(named) <= Counter(token.id for token in sequence.targets)
 
 
-def test_ranks_share_sequences(tmp_path: Path) -> None:
-    parallel = {"micro_batch": 2, "sequence_ranks": 2}
+@pytest.mark.parametrize("shared", ["sequence_ranks", "tensor_ranks"])
+def test_ranks_share_sequences(tmp_path: Path, shared: str) -> None:
+    parallel = {"micro_batch": 2, shared: 2}
     model = make_model(tmp_path / "model", {"en": ENGLISH, "zh": CHINESE}, ranks=4, batch=8, parallel=parallel)
     run = open_run(model.folder)
     assert [sample.rank for sample in step_samples(run, 3)] == [0, 0, 2, 2, 0, 0, 2, 2]
