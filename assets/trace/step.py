@@ -102,8 +102,8 @@ def _step_numbers(run: TracedRun, step: int) -> range:
         raise TraceError(f"the model has learned in the steps 0 to {run.steps - 1}; there is no step {step}")
     if step in run.skipped:
         raise TraceError(
-            f"the model has not learned from step {step}: it was left out, and `corpusline suspects` says why, or it "
-            "came after the weights that the next run began from"
+            f"the model has not learned from step {step}: it was left out, and `corpusline suspects` says why (it "
+            f"counts from 1: step {step + 1}), or it came after the weights that the next run began from"
         )
     first, batch, _ = run.reader.order.step(step)
     return range(first, first + batch)
