@@ -99,7 +99,8 @@ def memory(settings: TrainingSettings, *, stage: ZeroStage, ranks: int, low_prec
     weights = wider * WEIGHT_BYTES * parameters // (ranks if stage == 3 else 1)
     gradients = wider * GRADIENT_BYTES * parameters // (ranks if stage >= 2 else 1)
     masters = FLOAT_BYTES * parameters if low_precision else 0
-    optimizer = (masters + optimizer_bytes(settings)) // (ranks if stage >= 1 else 1)
+    states = optimizer_bytes(settings.model_copy(update={"model": model}))
+    optimizer = (masters + states) // (ranks if stage >= 1 else 1)
     if parallel.offload_optimizer and stage:
         optimizer = 0
     average = FLOAT_BYTES * parameters // ranks if settings.averaging else 0
