@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from training.full_weights import full_shape
 from training.tensor_parallel import LayerShare, joined, part_shape, whole_shape
 
 NAME = "average-{rank:05d}.safetensors"
@@ -67,7 +68,7 @@ class WeightAverage:
             OSError, KeyError: If they are not all there.
         """
         named = dict(self._module.named_parameters())
-        shapes = {name: whole_shape(name, _shape(value), self._tensor_ranks) for name, value in named.items()}
+        shapes = {name: whole_shape(name, full_shape(value), self._tensor_ranks) for name, value in named.items()}
         for name, whole in _averages(folder, shapes, tensor_ranks):
             mine = whole if self._share is None else self._share.part(name, whole)
             self._parts[name].copy_(self._cut(mine.flatten(), named[name]).to(self._parts[name].device))
@@ -81,7 +82,7 @@ class WeightAverage:
             parts = [torch.empty_like(part) for _ in range(self._ranks)]
             torch.distributed.all_gather(parts, part, group=None if self._share is None else self._share.replicas)
             whole = torch.cat(parts)
-        whole = whole[: _shape(parameter).numel()].view(_shape(parameter))
+        whole = whole[: full_shape(parameter).numel()].view(full_shape(parameter))
         return whole if self._share is None else self._share.whole(name, whole)
 
     def _part(self, parameter: Tensor) -> Tensor:
@@ -93,14 +94,9 @@ class WeightAverage:
         return self._cut(parameter.detach().flatten(), parameter)
 
     def _cut(self, flat: Tensor, parameter: Tensor) -> Tensor:
-        length = -(-_shape(parameter).numel() // self._ranks)
+        length = -(-full_shape(parameter).numel() // self._ranks)
         part = flat[self._rank * length : (self._rank + 1) * length]
         return part if len(part) == length else torch.nn.functional.pad(part, (0, length - len(part)))
-
-
-def _shape(parameter: Tensor) -> torch.Size:
-    shape: torch.Size = getattr(parameter, "ds_shape", parameter.shape)
-    return shape
 
 
 def read_average(folder: Path, shapes: Mapping[str, torch.Size], *, tensor_ranks: int = 1) -> dict[str, Tensor]:

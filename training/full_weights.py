@@ -21,10 +21,11 @@ def full_weights(model: torch.nn.Module, is_first_rank: bool, share: LayerShare 
         if share is not None:
             value = share.whole(name, value.view(parameter.shape))
         if is_first_rank:
-            weights[name] = value.cpu().view(_shape(parameter) if share is None else value.shape)
+            weights[name] = value.cpu().view(full_shape(parameter) if share is None else value.shape)
     return weights
 
 
-def _shape(parameter: torch.nn.Parameter) -> torch.Size:
+def full_shape(parameter: Tensor) -> torch.Size:
+    """The shape of a parameter, also where ZeRO-3 has laid it flat."""
     shape: torch.Size = getattr(parameter, "ds_shape", parameter.shape)
     return shape

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from training.exports import ExportError
+from training.full_weights import full_shape
 from training.models import LanguageModel, ModelSettings
 from training.previous_token_heads import look_back
 from training.tensor_parallel import LayerShare, whole_shape
@@ -66,7 +67,7 @@ def copy_weights(source: LanguageModel, model: LanguageModel, share: LayerShare 
 
 
 def _whole_shape(name: str, parameter: Tensor, share: LayerShare | None) -> torch.Size:
-    shape: torch.Size = getattr(parameter, "ds_shape", parameter.shape)
+    shape = full_shape(parameter)
     return shape if share is None else whole_shape(name, shape, share.ranks)
 
 

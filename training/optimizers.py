@@ -12,13 +12,14 @@ import torch
 from deepspeed.accelerator import get_accelerator
 from torch import Tensor, nn
 
+from training.full_weights import full_shape
 from training.models import ModelSettings
 from training.optimizer_settings import OptimizerSettings
 
 
 def is_matrix(parameter: Tensor) -> bool:
     """Whether it has two dimensions or more, also where ZeRO-3 has laid it flat."""
-    return len(getattr(parameter, "ds_shape", parameter.shape)) >= 2
+    return len(full_shape(parameter)) >= 2
 
 
 def in_blocks(name: str) -> bool:

@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.training.test_shards import END, write
+from tests.training.test_shards import END, write, writer_into
 from training.artifact import file_sha256
 from training.run_settings import RunSettings
 from training.settings import SettingsError
-from training.shards import RemoteFolder, ShardError, ShardWriter, Split, StorageError, open_shards
+from training.shards import RemoteFolder, ShardError, Split, StorageError, open_shards
 
 DOCUMENTS = [("train", list(range(10 * n + 1, 10 * n + 10))) for n in range(20)] + [("validation", [5, 6])]
 
@@ -106,16 +106,7 @@ class Evicting(RemoteFolder):
 
 def test_what_another_process_removes_is_fetched_again(tmp_path: Path) -> None:
     bucket = tmp_path / "bucket"
-    bucket.mkdir()
-    with ShardWriter(
-        bucket,
-        vocabulary_hash="ab" * 32,
-        vocabulary_size=1000,
-        end_of_document=END,
-        language="zh",
-        source="shop",
-        dump="reviews",
-    ) as writer:
+    with writer_into(bucket) as writer:
         ids, lengths = np.full(70_000, 7), np.array([70_000])
         writer.add_documents("train", pa.array(["long"]), ids, lengths, lengths, np.arange(70_000) < 1)
 

@@ -19,16 +19,11 @@ END = 0
 Documents = list[tuple[SplitName, list[int]]]
 
 
-def write(
-    folder: Path,
-    documents: Documents,
-    *,
-    shard_tokens: int = 1 << 20,
-    vocabulary_size: int = 1000,
-    dump: str = "reviews",
-) -> Shards:
+def writer_into(
+    folder: Path, *, shard_tokens: int = 1 << 20, vocabulary_size: int = 1000, dump: str = "reviews"
+) -> ShardWriter:
     folder.mkdir(parents=True, exist_ok=True)
-    with ShardWriter(
+    return ShardWriter(
         folder,
         vocabulary_hash="ab" * 32,
         vocabulary_size=vocabulary_size,
@@ -37,7 +32,18 @@ def write(
         source="shop",
         dump=dump,
         shard_tokens=shard_tokens,
-    ) as writer:
+    )
+
+
+def write(
+    folder: Path,
+    documents: Documents,
+    *,
+    shard_tokens: int = 1 << 20,
+    vocabulary_size: int = 1000,
+    dump: str = "reviews",
+) -> Shards:
+    with writer_into(folder, shard_tokens=shard_tokens, vocabulary_size=vocabulary_size, dump=dump) as writer:
         for number, (split, ids) in enumerate(documents):
             writer.add(split, f"{number:032x}", ids, bytes=3 * len(ids))
     return open_shards(folder)
@@ -153,16 +159,7 @@ def test_many_documents_at_once_are_the_same_bytes(
     learned = np.asarray(masks[: flat.size])
     for edges in ([0, len(documents)], list(range(len(documents) + 1)), [0, min(cut, len(documents)), len(documents)]):
         folder = tmp_path_factory.mktemp("shards")
-        with ShardWriter(
-            folder,
-            vocabulary_hash="ab" * 32,
-            vocabulary_size=1000,
-            end_of_document=END,
-            language="zh",
-            source="shop",
-            dump="reviews",
-            shard_tokens=shard_tokens,
-        ) as writer:
+        with writer_into(folder, shard_tokens=shard_tokens) as writer:
             for first, last in pairwise(edges):
                 part = slice(int(lengths[:first].sum()), int(lengths[:last].sum()))
                 writer.add_documents(
@@ -338,15 +335,7 @@ def test_a_boundary_at_another_place_is_found_by_verify(folder: Path) -> None:
 
 
 def test_a_damaged_loss_mask(tmp_path: Path) -> None:
-    with ShardWriter(
-        tmp_path,
-        vocabulary_hash="ab" * 32,
-        vocabulary_size=1000,
-        end_of_document=END,
-        language="zh",
-        source="shop",
-        dump="reviews",
-    ) as writer:
+    with writer_into(tmp_path) as writer:
         writer.add_documents(
             "train",
             pa.array(["a"]),
@@ -428,19 +417,6 @@ def test_long_stretches_over_files(tmp_path: Path) -> None:
     (tmp_path / "train-00001.bin").write_bytes(bytes(8))
     with pytest.raises(ShardError, match=r"train-00001\.bin cannot be read .*ends \d+ values too early"):
         train.tokens(0, flat.size)
-
-
-def writer_into(folder: Path, *, vocabulary_size: int = 1000) -> ShardWriter:
-    folder.mkdir(parents=True, exist_ok=True)
-    return ShardWriter(
-        folder,
-        vocabulary_hash="ab" * 32,
-        vocabulary_size=vocabulary_size,
-        end_of_document=END,
-        language="zh",
-        source="shop",
-        dump="reviews",
-    )
 
 
 def test_an_index_of_several_row_groups_is_the_same_however_it_came(tmp_path: Path) -> None:
