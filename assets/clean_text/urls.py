@@ -21,7 +21,7 @@ from assets.clean_text.arrays import string_array, strings
 
 _PARTS = (
     r"^(?:[A-Za-z][A-Za-z0-9+.\-]*://|//)?(?:[^/?#@\s]*@)?"
-    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^/?#:@\[\]\s]+)(?::(?P<port>[0-9]+))?(?P<rest>[/?#].*)?$"
+    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^/?#:@\[\]\pZ\p{Cc}]+)(?::(?P<port>[0-9]+))?(?P<rest>[/?#].*)?$"
 )
 _ADDRESS = r"^(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[.*\])$"
 _NOT_PLAIN = r"[^!-~]|%"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from assets.clean_text.urls import URL_FEATURES, ascii_host, hosts, normal_urls, registered_domains, url_features
@@ -65,6 +65,8 @@ def test_other_pages_have_other_forms() -> None:
 
 
 @settings(max_examples=300, deadline=None)
+@example("@\x1f0")
+@example("@\u30000")
 @given(
     st.text()
     | st.from_regex(r"(https?://)?(www\.)?[a-zA-Zü中]{1,5}\.[a-z]{2,3}(:\d{1,4})?[/?#%a~0-9é]{0,12}", fullmatch=True)
