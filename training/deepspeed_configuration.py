@@ -52,7 +52,7 @@ def precision(settings: ParallelSettings) -> torch.dtype:
         else:
             fast = get_accelerator().is_bf16_supported()
         return torch.bfloat16 if fast else torch.float32
-    return torch.bfloat16 if settings.precision == "bfloat16" else torch.float32
+    return torch.float32 if settings.precision == "float32" else torch.bfloat16
 
 
 def is_plain(settings: ParallelSettings) -> bool:

@@ -12,6 +12,7 @@ from deepspeed.utils import groups
 
 from training.clipping import clip_before_step
 from training.deepspeed_configuration import deepspeed_configuration, is_plain
+from training.float8 import use_float8
 from training.initialisation import copy_weights, initialise
 from training.models import LanguageModel, build_model
 from training.optimizers import build_optimizer
@@ -53,6 +54,8 @@ def build_engine(
         initialise(model, seed=settings.seed, share=share)
     else:
         copy_weights(initial, model, share)
+    if parallel.precision == "float8":
+        use_float8(model)
     if share is not None:
         share_layers(model, share)
     on_host = parallel.offload_optimizer and get_accelerator().device_name() != "cpu"

@@ -459,6 +459,10 @@ class Training:
         """Samples of the order that were seen, those of the runs before this one counted in."""
         return self.reader.order.step(self.steps_before + self.step).first
 
+    def _precision(self) -> str:
+        chosen = self.settings.parallel
+        return "float8" if chosen.precision == "float8" else str(precision(chosen)).removeprefix("torch.")
+
     def _epochs(self) -> dict[str, float]:
         epochs = self.reader.order.epochs(self._samples())
         return {source.dump: passes for source, passes in zip(self.sources, epochs, strict=True)}
@@ -594,7 +598,7 @@ class Training:
                 tokens=self.settings.tokens_after(self.step),
                 parameters=parameter_count(self.settings.model),
                 ranks=self.ranks,
-                precision=str(precision(self.settings.parallel)).removeprefix("torch."),
+                precision=self._precision(),
                 seconds=self.step_seconds,
                 tokens_per_second=speed,
                 model_flops_per_second=speed * training_flops_per_token(self.settings.model),

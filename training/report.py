@@ -16,7 +16,7 @@ class Report:
         tokens: Tokens trained on.
         parameters: Of the model.
         ranks: Processes.
-        precision: Type of weights and activations.
+        precision: Type of weights and activations; float8 is bfloat16 with products in float8.
         seconds: Spent on steps in the last run of the program, without validation and checkpoints.
         tokens_per_second: Of all ranks, over those seconds and steps, the first ten left out.
         model_flops_per_second: By the model's own operations, recomputation not counted.

@@ -20,6 +20,9 @@ from training.shards import is_remote
 from training.spikes import SpikeSettings
 from training.watchdog import WatchdogSettings
 
+FLOAT8_MULTIPLE = 16
+"""What both sizes of a matrix have to be multiples of to be multiplied in float8."""
+
 
 class ScheduleSettings(Settings):
     """The learning rate over the steps, as a share of its peak."""
@@ -71,10 +74,10 @@ class ParallelSettings(Settings):
         description="What blocks compute again in the backward pass instead of keeping it: full is all, selective all "
         "but products of matrices and attention.",
     )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
+    precision: Literal["auto", "float32", "bfloat16", "float8"] = Field(
         "auto",
         description="Of weights and activations; masters and optimizer states are float32. auto is bfloat16 where the "
-        "hardware multiplies it.",
+        "hardware multiplies it; float8 is bfloat16 with the products of the blocks' matrices in float8.",
     )
     compile: bool = Field(True, description="torch.compile: slower to start, faster to run; needs a C++ compiler.")
     deepspeed: dict[str, Any] = Field(
@@ -228,6 +231,29 @@ class TrainingSettings(Settings):
         for name, value in sizes.items():
             if value % ranks:
                 raise ValueError(f"'parallel.tensor_ranks' = {ranks} is no divisor of 'model.{name}' = {value}")
+        return self
+
+    @model_validator(mode="after")
+    def _float8_can_multiply(self) -> Self:
+        if self.parallel.precision != "float8":
+            return self
+        model, ranks = self.model, self.parallel.tensor_ranks
+        if model.architecture in RECURRENT:
+            raise ValueError(
+                f"'parallel.precision' = 'float8' is for blocks of attention; with {model.architecture} write 'bfloat16'"
+            )
+        sizes = {
+            "width": model.width,
+            "heads times head_width": model.heads * model.head_size // ranks,
+            "key_value_heads times head_width": model.key_value_count * model.head_size // ranks,
+            "feed_forward_width": model.feed_forward_width // ranks,
+        }
+        for name, value in sizes.items():
+            if value % FLOAT8_MULTIPLE:
+                raise ValueError(
+                    f"'parallel.precision' = 'float8' multiplies in sixteens, but model.{name} gives a rank {value}: "
+                    "change it or write 'bfloat16'"
+                )
         return self
 
     @property

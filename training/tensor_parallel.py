@@ -25,6 +25,8 @@ from deepspeed.utils import groups
 from torch import Tensor, nn
 from torch.distributed._functional_collectives import all_reduce, wait_tensor
 
+from training.float8 import Float8Linear, float8_product
+
 _COLUMN = re.compile(r"\.(attention\.(query|key|value)|feed_forward\.(gate|up))\.(weight|bias)$")
 _ROW = re.compile(r"\.(attention\.output|feed_forward\.down)\.weight$")
 _OF_HEADS = re.compile(r"\.attention\.(query|key)_norm\.")
@@ -145,10 +147,12 @@ class _RowParallel(nn.Linear):
         self.in_features, self.out_features = part.weight.shape[1], part.weight.shape[0]
         self.weight, self.bias = part.weight, part.bias
         self._group = group
+        self._float8 = isinstance(part, Float8Linear)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., inputs / ranks] to [..., outputs]."""
-        summed: Tensor = _Sum.apply(F.linear(x, self.weight), self._group)  # type: ignore[no-untyped-call]
+        product = float8_product if self._float8 and self.training else F.linear
+        summed: Tensor = _Sum.apply(product(x, self.weight), self._group)  # type: ignore[no-untyped-call]
         return summed if self.bias is None else summed + self.bias
 
 

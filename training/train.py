@@ -38,6 +38,7 @@ from training.corruption import CorruptionError
 from training.divergence import DivergedError
 from training.exit_codes import AWAY, CORRUPTED, DONE, REFUSED, STOPPED, leave
 from training.exports import ExportError
+from training.float8 import check_float8
 from training.loop import MODEL, SpikeFound, Training
 from training.memory import check_memory, free_memory
 from training.preflight import check_run
@@ -90,6 +91,8 @@ def run_training(path: Path, *, deepspeed_file: Path | None = None) -> int:
             get_accelerator().set_device(int(os.environ.get("LOCAL_RANK", 0)))
         device = torch.device(get_accelerator().current_device_name())
         check_memory(training_settings, ranks=ranks, free=free_memory(device))
+        if training_settings.parallel.precision == "float8":
+            check_float8(device)
         stop = StopSignal()
         outcome: Spike | int | None = None
         while not isinstance(outcome, int):

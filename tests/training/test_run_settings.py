@@ -170,6 +170,24 @@ def test_layers_that_cannot_be_shared_are_refused(training: dict[str, Any], mess
         TrainingSettings.model_validate(training | {"parallel": {"tensor_ranks": 4, **training.get("parallel", {})}})
 
 
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ({"architecture": "lstm", "heads": 1, "key_value_heads": None}, "with lstm write 'bfloat16'"),
+        ({"width": 72, "heads": 3, "key_value_heads": 3}, "model.width gives a rank 72"),
+        ({"feed_forward_width": 72}, "model.feed_forward_width gives a rank 36"),
+        ({"key_value_heads": 2, "head_width": 8}, "model.key_value_heads times head_width gives a rank 8"),
+    ],
+)
+def test_float8_multiplies_in_sixteens(model: dict[str, Any], message: str) -> None:
+    ranks = 1 if {"architecture", "width"} & set(model) else 2
+    shape = {"width": 64, "heads": 4, "key_value_heads": 4, "feed_forward_width": 128} | model
+    with pytest.raises(ValueError, match=re.escape(message)):
+        TrainingSettings.model_validate(
+            {"model": shape, "parallel": {"precision": "float8", "tensor_ranks": ranks, "zero_stage": 1}}
+        )
+
+
 @pytest.mark.parametrize("shared", ["sequence_ranks", "tensor_ranks"])
 def test_ranks_that_share_sequences_or_layers_count_once(shared: str) -> None:
     parallel = ParallelSettings.model_validate({"micro_batch": 4, shared: 2})

@@ -18,6 +18,7 @@ _KEPT = [
     _ATEN.bmm.default,
     _ATEN.baddbmm.default,
     _ATEN._grouped_mm.default,
+    _ATEN._scaled_mm_v2.default,
     _ATEN._scaled_dot_product_flash_attention.default,
     _ATEN._scaled_dot_product_flash_attention_for_cpu.default,
     _ATEN._scaled_dot_product_efficient_attention.default,
