@@ -240,7 +240,7 @@ class TrainingSettings(Settings):
         model, ranks = self.model, self.parallel.tensor_ranks
         if model.architecture in RECURRENT:
             raise ValueError(
-                f"'parallel.precision' = 'float8' is for blocks of attention; with {model.architecture} write 'bfloat16'"
+                f"'parallel.precision' = 'float8' is for Transformers; with {model.architecture} write 'bfloat16'"
             )
         sizes = {
             "width": model.width,
