@@ -38,9 +38,9 @@ class Float8Linear(nn.Linear):
 
 def use_float8(model: nn.Module) -> None:
     """Let the linear layers of a model's blocks multiply in float8; parameters and their names stay."""
-    left = {id(layer) for experts in model.modules() if isinstance(experts, Experts) for layer in experts.modules()}
+    left = {layer for experts in model.modules() if isinstance(experts, Experts) for layer in experts.modules()}
     for name, layer in model.named_modules():
-        if name.startswith("blocks.") and type(layer) is nn.Linear and id(layer) not in left:
+        if name.startswith("blocks.") and type(layer) is nn.Linear and layer not in left:
             layer.__class__ = Float8Linear
 
 

@@ -210,7 +210,6 @@ class TrainingSettings(Settings):
             f"'model.architecture' is {model.architecture}, which has no heads to share; write 1": (
                 model.architecture in RECURRENT
             ),
-            "experts are not shared; write 'model.experts' = 0": model.experts,
             "each rank would drop other values; write 'model.dropout' = 0": model.dropout,
             "muon needs whole matrices; write another 'optimizer.name'": self.optimizer.name == "muon",
             "ranks share sequences or layers; write 'parallel.sequence_ranks' = 1": parallel.sequence_ranks > 1,

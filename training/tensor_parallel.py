@@ -2,7 +2,8 @@
 
 Tensor parallelism (Shoeybi et al. 2019, arXiv:1909.08053, section 3): what makes queries, keys, values and the
 feed-forward's inner values is parted by outputs (column-parallel), what comes after them by inputs (row-parallel), so
-that a block sums twice in each direction. Embedding, output layer and norms are whole on every rank. DeepSpeed's own
+that a block sums twice in each direction. So is every expert of a mixture, with one sum of all; the router is whole on
+every rank, as are embedding, output layer and norms. DeepSpeed's own
 layers for it (AutoTP) sum five times in the backward pass, once for each matrix that is parted by outputs, and break a
 compiled graph at every sum; its groups of ranks and its norms of gradients are used.
 """
@@ -26,9 +27,10 @@ from torch import Tensor, nn
 from torch.distributed._functional_collectives import all_reduce, wait_tensor
 
 from training.float8 import Float8Linear, float8_product
+from training.models.experts import Mixture
 
-_COLUMN = re.compile(r"\.(attention\.(query|key|value)|feed_forward\.(gate|up))\.(weight|bias)$")
-_ROW = re.compile(r"\.(attention\.output|feed_forward\.down)\.weight$")
+_COLUMN = re.compile(r"\.(attention\.(query|key|value)|feed_forward\.(experts\.\d+\.)?(gate|up))\.(weight|bias)$")
+_ROW = re.compile(r"\.(attention\.output|feed_forward\.(experts\.\d+\.)?down)\.weight$")
 _OF_HEADS = re.compile(r"\.attention\.(query|key)_norm\.")
 
 
@@ -122,7 +124,13 @@ def share_layers(model: nn.Module, share: LayerShare) -> None:
             parameter.tensor_model_parallel = True  # type: ignore[attr-defined]
         elif _OF_HEADS.search(name):
             parameter.register_hook(lambda gradient: _summed(gradient, share.group))  # type: ignore[no-untyped-call]
-    for layer in list(model.modules()):
+    mixtures = [layer for layer in model.modules() if isinstance(layer, Mixture)]
+    for mixture in mixtures:
+        # Each rank has a part of every expert: the sum is over what they have mixed, once, and not for each expert.
+        mixture.register_forward_pre_hook(_Entrance(share.group, inputs=2))
+        mixture.register_forward_hook(lambda _, inputs, part: _Sum.apply(part, share.group))  # type: ignore[no-untyped-call]
+    of_mixtures = {expert for mixture in mixtures for expert in mixture}
+    for layer in [layer for layer in model.modules() if layer not in of_mixtures]:
         for name in ("output", "down"):
             if isinstance(last := getattr(layer, name, None), nn.Linear):
                 setattr(layer, name, _RowParallel(last, share.group))
@@ -132,11 +140,12 @@ def share_layers(model: nn.Module, share: LayerShare) -> None:
 class _Entrance:
     """What comes into a shared layer is whole on every rank; its gradient is the sum of theirs."""
 
-    def __init__(self, group: dist.ProcessGroup) -> None:
-        self._group = group
+    def __init__(self, group: dist.ProcessGroup, *, inputs: int = 1) -> None:
+        self._group, self._inputs = group, inputs
 
     def __call__(self, _: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        return _Copy.apply(inputs[0], self._group), *inputs[1:]  # type: ignore[no-untyped-call]
+        copied = [_Copy.apply(x, self._group) for x in inputs[: self._inputs]]  # type: ignore[no-untyped-call]
+        return *copied, *inputs[self._inputs :]
 
 
 class _RowParallel(nn.Linear):

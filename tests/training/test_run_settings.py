@@ -157,7 +157,6 @@ def test_sequences_that_cannot_be_shared_are_refused(model: dict[str, Any], mess
         ({"model": {"heads": 8, "key_value_heads": 2}}, "is no divisor of 'model.key_value_heads' = 2"),
         ({"model": {"feed_forward_width": 66}}, "is no divisor of 'model.feed_forward_width' = 66"),
         ({"model": {"architecture": "gru"}}, "'model.architecture' is gru, which has no heads to share"),
-        ({"model": {"experts": 4}}, "write 'model.experts' = 0"),
         ({"model": {"dropout": 0.1}}, "write 'model.dropout' = 0"),
         ({"optimizer": {"name": "muon"}}, "write another 'optimizer.name'"),
         ({"parallel": {"sequence_ranks": 2}}, "write 'parallel.sequence_ranks' = 1"),

@@ -25,6 +25,15 @@ from training.tensor_parallel import LayerShare, joined
 
 Configure = Callable[..., Path]
 GPT2 = {"architecture": "gpt2", "width": 32, "layers": 2, "heads": 4, "feed_forward_width": 64, "context": 32}
+EXPERTS = {
+    "width": 32,
+    "layers": 2,
+    "heads": 4,
+    "feed_forward_width": 64,
+    "context": 32,
+    "experts": 4,
+    "zero_output_projections": False,
+}
 WHOLE = {"zero_stage": 0}
 
 
@@ -86,6 +95,8 @@ def test_first_weights_are_parts_of_those_of_one_rank(architecture: Architecture
     [
         (2, {"zero_stage": 0, "compile": True}, {"samples": {"document_mask": True}}),
         (2, {"zero_stage": 1}, {"model": GPT2, "verify_every": 4}),
+        (2, {"zero_stage": 0}, {"model": EXPERTS}),
+        (4, {"zero_stage": 2, "compile": True, "activation_checkpointing": "full"}, {"model": EXPERTS}),
         (4, {"zero_stage": 0}, {"averaging": 0.8}),
         (4, {"zero_stage": 1, "activation_checkpointing": "full"}, {"verify_every": 4}),
         (

@@ -42,6 +42,26 @@ def route(scores: Tensor, chosen: int) -> Routes:
     return Routes(choices, weights / weights.sum(-1, keepdim=True), counts, balance)
 
 
+class Mixture(nn.ModuleList):
+    """Feed-forward blocks, and the sums of what the chosen ones make of tokens."""
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def forward(self, tokens: Tensor, weights: Tensor, choices: Tensor, counts: Tensor) -> Tensor:
+        """Tokens [tokens, width] to the same; the others as in ``Routes``.
+
+        Not compiled: how many tokens an expert gets differs from step to step.
+        """
+        chosen = choices.shape[-1]
+        order = choices.flatten().argsort(stable=True)
+        parts = torch.split(tokens[order // chosen], counts.tolist())
+        # Every expert is called, also without a token: ZeRO-3 gathers its weights on all ranks together.
+        made = torch.cat([expert(part) for expert, part in zip(self, parts, strict=True)])
+        # Back in the order of the tokens: sums in the order of arrival would differ from run to run on a GPU.
+        ordered = made[order.argsort()].view(-1, chosen, made.shape[-1])
+        mixed: Tensor = (ordered * weights.to(made.dtype).unsqueeze(-1)).sum(1)
+        return mixed
+
+
 class Experts(nn.Module):
     """Feed-forward blocks, of which ``experts_per_token`` work on a token."""
 
@@ -49,25 +69,11 @@ class Experts(nn.Module):
         super().__init__()
         self.chosen = settings.experts_per_token
         self.router = nn.Linear(settings.width, settings.experts, bias=False)
-        self.experts = nn.ModuleList(make() for _ in range(settings.experts))
+        self.experts = Mixture(make() for _ in range(settings.experts))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[batch, time, width] to the same, and the balance of ``Routes``."""
         tokens = x.flatten(0, -2)
         routes = route(self.router(tokens), self.chosen)
-        return self._mix(tokens, routes).view_as(x), routes.balance
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def _mix(self, tokens: Tensor, routes: Routes) -> Tensor:
-        """The weighted sums of what the chosen experts make of tokens [tokens, width], in their shape.
-
-        Not compiled: how many tokens an expert gets differs from step to step.
-        """
-        order = routes.choices.flatten().argsort(stable=True)
-        parts = torch.split(tokens[order // self.chosen], routes.counts.tolist())
-        # Every expert is called, also without a token: ZeRO-3 gathers its weights on all ranks together.
-        made = torch.cat([expert(part) for expert, part in zip(self.experts, parts, strict=True)])
-        # Back in the order of the tokens: sums in the order of arrival would differ from run to run on a GPU.
-        ordered = made[order.argsort()].view(-1, self.chosen, made.shape[-1])
-        mixed: Tensor = (ordered * routes.weights.to(made.dtype).unsqueeze(-1)).sum(1)
-        return mixed
+        mixed: Tensor = self.experts(tokens, routes.weights, routes.choices, routes.counts)
+        return mixed.view_as(x), routes.balance
