@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PRESET ?= tiny
+TESTS_AT_ONCE ?= 2
 
 export HF_HUB_OFFLINE := 1
 # With CORPUSLINE_HOME elsewhere, Dagster's own files go there too (see `corpusline home --help`).
@@ -20,7 +21,7 @@ demo: .venv/.installed  ## Raw text to a registered language model, a few minute
 	@$(BIN)/corpusline summary
 
 test: .venv/.installed-dev  ## The everyday test suite
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n $(TESTS_AT_ONCE) --dist worksteal
 
 test-slow: .venv/.installed-dev  ## The slow tests: hundreds of megabytes of text, every ZeRO stage, killed processes
 	$(BIN)/python -m pytest -m slow
