@@ -36,6 +36,7 @@ from training.artifact import file_sha256
 from training.deepspeed_configuration import precision
 from training.initialisation import initialise
 from training.models import build_model
+from training.optimizer_settings import OptimizerSettings
 from training.run_settings import TrainingSettings
 from training.shards import ShardWriter
 
@@ -97,6 +98,7 @@ def _settings(preset: str, steps: int, micro_batch: int | None, *, compiled: boo
         "checkpoint_every": 10**9,
         "log_every": 10,
         "parallel": parallel,
+        "optimizer": OptimizerSettings(),
     }
     return settings.model_copy(update=changes)
 
