@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 import torch.distributed as dist
-from deepspeed.accelerator import get_accelerator
 
 FOLDER = Path("/dev/shm")
-NAME = "deepspeed_allreduce_buffer"
+NAME = "deepspeed_allreduce_buffer_{user}_{address}_{port}_{rank}"
+"""As DeepSpeed names it: whose it is, where the ranks meet, and of which of them."""
 
 
 def unlink_shared_memory() -> None:
@@ -17,8 +17,7 @@ def unlink_shared_memory() -> None:
 
     DeepSpeed leaves it behind, up to a gigabyte a rank, until the machine is started again.
     """
-    if get_accelerator().device_name() != "cpu":
-        return
     dist.barrier()
     address, port = os.environ.get("MASTER_ADDR", ""), os.environ.get("MASTER_PORT", "")
-    (FOLDER / f"{NAME}_{os.getuid()}_{address}_{port}_{dist.get_rank()}").unlink(missing_ok=True)
+    name = NAME.format(user=os.getuid(), address=address, port=port, rank=dist.get_rank())
+    (FOLDER / name).unlink(missing_ok=True)

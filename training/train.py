@@ -86,8 +86,9 @@ def run_training(path: Path, *, deepspeed_file: Path | None = None) -> int:
     settings = recorded(settings.model_copy(update={"training": training_settings}), sources)
     with locked(run) if rank == 0 else _nothing(), Watchdog(training_settings.watchdog, run, rank) as watchdog:
         deepspeed.init_distributed(dist_backend=get_accelerator().communication_backend_name(), verbose=False)
-        unlink_shared_memory()
-        if get_accelerator().device_name() != "cpu":
+        if get_accelerator().device_name() == "cpu":
+            unlink_shared_memory()
+        else:
             get_accelerator().set_device(int(os.environ.get("LOCAL_RANK", 0)))
         device = torch.device(get_accelerator().current_device_name())
         check_memory(training_settings, ranks=ranks, free=free_memory(device))

@@ -27,7 +27,6 @@ from mlflow import MlflowClient
 from tokenizers import Tokenizer, models
 
 from assets.language_model.launchers.local import free_port
-from assets.language_model.launchers.shared_memory import FOLDER
 from assets.language_model.training_run import TrainingRun
 from benchmarks.survival.disturbed import Course, left_over, train_disturbed
 from benchmarks.survival.faults import FAULTS
@@ -35,6 +34,7 @@ from benchmarks.survival.service import TrackingServer
 from training.artifact import file_sha256
 from training.run_settings import TrainingSettings
 from training.shards import ShardWriter
+from training.shared_memory import FOLDER
 
 STEPS, INTERVAL = 60, 10
 VOCABULARY_SIZE = 4096

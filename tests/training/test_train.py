@@ -63,7 +63,7 @@ def test_a_killed_training_goes_on_with_the_losses_it_would_have_had(
     port = next(word.removeprefix("--master_port=") for word in words if word.startswith("--master_port="))
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
-    assert not list(FOLDER.glob(f"{NAME}*_{port}_*"))
+    assert not list(FOLDER.glob(NAME.format(user="*", address="*", port=port, rank="*")))
     finish(launch(configure("killed"), ranks=ranks))
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
     whole, resumed = (tmp_path / name / "model" / "model.safetensors" for name in ("whole", "killed"))

@@ -11,17 +11,18 @@ import socket
 from functools import lru_cache
 from pathlib import Path
 
-FOLDER = Path("/dev/shm")
-_NAME = re.compile(r"deepspeed_allreduce_buffer_(?P<user>\d+)_(?P<address>.+)_(?P<port>\d+)_\d+")
+from training.shared_memory import FOLDER, NAME
+
+_NAME = re.compile(NAME.format(user=os.getuid(), address=r"(?P<address>.+)", port=r"(?P<port>\d+)", rank=r"\d+"))
 
 
 def remove_abandoned_shared_memory(folder: Path = FOLDER) -> list[Path]:
     """Remove that of this user's trainings on this machine whose rendezvous nobody listens at any more."""
     removed = []
     listens = lru_cache(_listens)
-    for path in sorted(folder.glob("deepspeed_allreduce_buffer_*")):
+    for path in sorted(folder.glob(NAME.format(user=os.getuid(), address="*", port="*", rank="*"))):
         found = _NAME.fullmatch(path.name)
-        if found and int(found["user"]) == os.getuid() and not listens(found["address"], int(found["port"])):
+        if found and not listens(found["address"], int(found["port"])):
             path.unlink(missing_ok=True)
             removed.append(path)
     return removed
