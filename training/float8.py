@@ -45,15 +45,20 @@ def use_float8(model: nn.Module) -> None:
 
 
 def check_float8(device: torch.device) -> None:
-    """Refuse a GPU that has no products in float8; processors compute them slowly, for trying it out.
+    """Refuse an accelerator that has no products in float8; processors compute them slowly, for trying it out.
 
     Raises:
-        SettingsError: With the GPU's name.
+        SettingsError: With its name.
     """
-    if device.type == "cuda" and torch.cuda.get_device_capability(device) < LEAST_CAPABILITY:
+    if device.type == "cpu":
+        return
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    # AMD's are "cuda", too, and have other formats.
+    of_nvidia = device.type == "cuda" and not torch.version.hip
+    if not of_nvidia or torch.cuda.get_device_capability(device) < LEAST_CAPABILITY:
         raise SettingsError(
-            f"'parallel.precision' = 'float8', but {torch.cuda.get_device_name(device)} does not multiply it "
-            "(Ada, Hopper and newer do): write 'bfloat16'"
+            f"'parallel.precision' = 'float8', but {name} does not multiply it (NVIDIA's Ada, Hopper and newer do): "
+            "write 'bfloat16'"
         )
 
 
@@ -61,18 +66,21 @@ def float8_product(x: Tensor, weight: Tensor) -> Tensor:
     """The product of values with a layer's weights, like ``torch.nn.functional.linear``.
 
     Args:
-        x: [..., inputs].
+        x: [..., inputs], of one row or more.
         weight: [outputs, inputs]; both sizes multiples of 16.
 
     Returns:
         [..., outputs], in the type of ``x``.
     """
-    rows = x.reshape(-1, x.shape[-1])
+    # Products want the first matrix one row after the other.
+    rows = x.reshape(-1, x.shape[-1]).contiguous()
     # In the gradient of the weights rows are summed over, so that their number has to be a multiple, too.
     padding = -len(rows) % FLOAT8_MULTIPLE
     padded = F.pad(rows, (0, 0, 0, padding)) if padding else rows
     product: Tensor = _Product.apply(padded, weight)  # type: ignore[no-untyped-call]
-    return product[: len(rows)].view(*x.shape[:-1], len(weight))
+    if padding:
+        product = product[: len(rows)]
+    return product.view(*x.shape[:-1], len(weight))
 
 
 class _Product(torch.autograd.Function):
@@ -80,14 +88,14 @@ class _Product(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         values, scale = _float8(x, FORWARD)
         weights, weight_scale = _float8(weight, FORWARD)
-        # A byte of each value is kept for the backward pass instead of two; weights are there anyway.
+        # What was cast is kept for the backward pass; weights are there anyway, and are cast again.
         ctx.save_for_backward(values, scale, weight)
         return _multiply(values, scale, weights.t(), weight_scale, x.dtype, forward=True)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         values, scale, weight = ctx.saved_tensors
-        gradients, gradient_scale = _float8(gradient, BACKWARD)
+        gradients, gradient_scale = _float8(gradient.contiguous(), BACKWARD)
         weights, weight_scale = _float8(weight, FORWARD)
         of_values = _multiply(gradients, gradient_scale, _by_columns(weights), weight_scale, gradient.dtype)
         by_outputs = gradients.t().contiguous()

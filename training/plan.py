@@ -20,7 +20,7 @@ STAGES: tuple[ZeroStage, ...] = (0, 1, 2, 3)
 # Rajbhandari et al. 2020 (arXiv:1910.02054), section 3.1: weights and gradients in 16 bits, and in float32 the master
 # weights and the optimizer's states.
 WEIGHT_BYTES, GRADIENT_BYTES = 2, 2
-ACTIVATION_BYTES, FLOAT_BYTES = 2, 4
+ACTIVATION_BYTES, FLOAT_BYTES, INDEX_BYTES = 2, 4, 8
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,9 @@ def block_activation_bytes(model: ModelSettings) -> int:
 
     Counted from ``training.models.decoder``: a norm keeps its input in float32, its scaled input and its scale; a
     projection its input; a rotation nothing of its own; attention its queries, keys, values and result, and in float32
-    a logarithm a head; SwiGLU the gate before and after its activation, the other factor, and their product.
+    a logarithm a head; SwiGLU the gate before and after its activation, the other factor, and their product. Of a
+    mixture each chosen expert does, with its input and what it makes, its number, its place in the order and back, and
+    its weight in both types; and in float32 the probabilities of all and the sum of the chosen weights.
     """
     if model.architecture in RECURRENT:
         # Four gates, each before and after its function, the state, and the cell.
@@ -173,6 +175,10 @@ def block_activation_bytes(model: ModelSettings) -> int:
     ) * FLOAT_BYTES
     attention = ACTIVATION_BYTES * (2 * queries + 2 * keys) + FLOAT_BYTES * model.heads
     feed_forward = 4 * ACTIVATION_BYTES * model.feed_forward_width
+    if model.experts:
+        routing = 3 * INDEX_BYTES + FLOAT_BYTES + ACTIVATION_BYTES
+        feed_forward = model.experts_per_token * (feed_forward + 2 * ACTIVATION_BYTES * model.width + routing)
+        feed_forward += FLOAT_BYTES * (model.experts + 1)
     return norms + head_norms + attention + feed_forward
 
 
@@ -185,6 +191,8 @@ def product_bytes(model: ModelSettings) -> int:
     queries, keys = model.heads * model.head_size, model.key_value_count * model.head_size
     attention = 2 * queries + 2 * keys + model.width
     feed_forward = 2 * model.feed_forward_width + model.width
+    if model.experts:
+        feed_forward *= model.experts_per_token
     return ACTIVATION_BYTES * (attention + feed_forward) + FLOAT_BYTES * model.heads
 
 

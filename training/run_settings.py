@@ -245,7 +245,8 @@ class TrainingSettings(Settings):
             "width": model.width,
             "heads times head_width": model.heads * model.head_size // ranks,
             "key_value_heads times head_width": model.key_value_count * model.head_size // ranks,
-            "feed_forward_width": model.feed_forward_width // ranks,
+            # Experts stay in bfloat16.
+            "feed_forward_width": 0 if model.experts else model.feed_forward_width // ranks,
         }
         for name, value in sizes.items():
             if value % FLOAT8_MULTIPLE:

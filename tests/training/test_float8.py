@@ -53,7 +53,7 @@ def test_values_that_float8_has_give_exact_products() -> None:
     assert torch.equal(found[0], expected[0])
 
 
-def test_products_of_nothing_and_of_no_rows() -> None:
+def test_products_of_zeros_are_zeros() -> None:
     weight = torch.randn(32, 16)
     assert not float8_product(torch.zeros(16, 16), weight).any()
     assert not any(part.isnan().any() for part in with_gradients(float8_product, torch.zeros(5, 16), weight))
@@ -110,6 +110,12 @@ def test_a_gpu_without_float8_is_refused_by_its_name(monkeypatch: pytest.MonkeyP
         check_float8(torch.device("cuda", 0))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
     check_float8(torch.device("cuda", 0))
+    with pytest.raises(SettingsError, match="but xpu does not multiply it"):
+        check_float8(torch.device("xpu", 0))
+    # A gfx90a has this number, and no float8.
+    monkeypatch.setattr(torch.version, "hip", "7.0")
+    with pytest.raises(SettingsError, match="but an old one does not multiply it"):
+        check_float8(torch.device("cuda", 0))
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from training.models import Architecture, ModelSettings, build_model, parameter_count
+from training.models import ModelSettings, build_model, parameter_count
 from training.optimizer_settings import OptimizerSettings
 from training.plan import (
     ACCELERATORS,
@@ -23,6 +23,8 @@ SHAPES = [
     {"width": 32, "heads": 4, "key_value_heads": 4, "feed_forward_width": 96},
     {"width": 64, "heads": 4, "key_value_heads": 2, "feed_forward_width": 96},
     {"width": 32, "heads": 8, "key_value_heads": 8, "head_width": 16, "feed_forward_width": 64},
+    {"width": 64, "heads": 4, "key_value_heads": 2, "feed_forward_width": 96, "experts": 4},
+    {"width": 32, "heads": 4, "key_value_heads": 4, "feed_forward_width": 96, "experts": 4, "experts_per_token": 4},
 ]
 
 
@@ -58,7 +60,8 @@ def kept_bytes(layers: int, shape: dict[str, int]) -> int:
 def test_activations_are_what_autograd_keeps(shape: dict[str, int]) -> None:
     tokens, more_layers = 2 * 32, 2
     measured = (kept_bytes(3, shape) - kept_bytes(1, shape)) / (more_layers * tokens)
-    assert block_activation_bytes(ModelSettings(vocabulary_size=16, **shape)) == measured
+    # Of experts also two scalars for all tokens.
+    assert block_activation_bytes(ModelSettings(vocabulary_size=16, **shape)) == int(measured)
 
 
 def test_states_are_sharded_as_the_stage_says() -> None:
@@ -123,11 +126,18 @@ def test_this_processor_is_measured() -> None:
     assert here.memory > 1 << 28
 
 
-@pytest.mark.parametrize("architecture", ["decoder", "gpt2", "transformer"])
+@pytest.mark.parametrize("kind", ["decoder", "experts", "gpt2", "transformer"])
 @pytest.mark.parametrize("tied", [False, True])
-def test_a_part_of_layers_has_a_part_of_their_parameters(architecture: Architecture, tied: bool) -> None:
-    model = ModelSettings(
-        architecture=architecture, vocabulary_size=50, width=32, heads=4, feed_forward_width=96, tied_embedding=tied
+def test_a_part_of_layers_has_a_part_of_their_parameters(kind: str, tied: bool) -> None:
+    model = ModelSettings.model_validate(
+        {
+            "vocabulary_size": 50,
+            "width": 32,
+            "heads": 4,
+            "feed_forward_width": 96,
+            "tied_embedding": tied,
+            **({"experts": 2} if kind == "experts" else {"architecture": kind}),
+        }
     )
     with torch.device("meta"):
         names = [(name, value.shape) for name, value in build_model(model).named_parameters()]

@@ -43,9 +43,9 @@ def source_of(folder: Path, uri: str, **values: Any) -> Source:
     ("name", "content"),
     [
         ("a.txt", LINES),
-        ("a.txt.gz", gzip.compress(LINES)),
+        ("a.txt.gz", gzip.compress(LINES, mtime=0)),
         ("a.zip", zip_of("texts/a.txt", LINES)),
-        ("a.tar.gz", tar_of("texts/a.txt.gz", gzip.compress(LINES))),
+        ("a.tar.gz", tar_of("texts/a.txt.gz", gzip.compress(LINES, mtime=0))),
     ],
 )
 @pytest.mark.parametrize("in_folder", [False, True])
