@@ -100,20 +100,19 @@ def open_run(model: Path) -> TracedRun:
         before,
         before + report["best_step"],
         report["ranks"],
-        frozenset(_skipped(model, settings)),
+        frozenset(_skipped(report, settings)),
     )
 
 
-def _skipped(folder: Path, settings: RunSettings) -> Iterator[int]:
+def _skipped(report: dict[str, Any], settings: RunSettings) -> Iterator[int]:
     """The steps, from 0, that a run and those before it have left out, or that came after the weights that go on."""
-    report = _report(folder)
     start = first_step(earlier_runs(settings))
     yield from (start + step - 1 for step in report["skipped_steps"])
     if settings.continue_from is not None:
         before = Path(settings.continue_from)
-        earlier = finished_run(before)
-        yield from _skipped(before, earlier)
-        yield from range(start - earlier.training.steps + _report(before)["best_step"], start)
+        earlier, report_before = finished_run(before), _report(before)
+        yield from _skipped(report_before, earlier)
+        yield from range(start - earlier.training.steps + report_before["best_step"], start)
 
 
 def _report(folder: Path) -> dict[str, Any]:
