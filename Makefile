@@ -4,7 +4,6 @@ BIN := .venv/bin
 PRESET ?= tiny
 TESTS_AT_ONCE ?= 2
 
-export HF_HUB_OFFLINE := 1
 # With CORPUSLINE_HOME elsewhere, Dagster's own files go there too (see `corpusline home --help`).
 ifdef CORPUSLINE_HOME
 export CORPUSLINE_HOME

@@ -28,7 +28,9 @@ def verify_export(folder: Path) -> float | None:
     # Slow to import, and needed only when a model is new.
     from transformers import AutoModelForCausalLM
 
-    theirs = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=False, dtype=torch.float32).eval()
+    theirs = AutoModelForCausalLM.from_pretrained(
+        folder, trust_remote_code=False, local_files_only=True, dtype=torch.float32
+    ).eval()
     length = min(TOKENS, ours.settings.context)
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(ours.settings.vocabulary_size, (2, length), generator=generator)
