@@ -119,7 +119,7 @@ def dagster_pages(page: Chrome) -> None:
     with server(command, f"{root}/server_info"):
         take(page, f"{root}/asset-groups", "dagster-graph", expected=GROUPS, keys=EXPAND_ALL_GROUPS)
         take(page, f"{root}/assets/language_model", "dagster-language-model", expected=["tokens_per_second"])
-        take(page, f"{root}/assets/clean_text", "dagster-clean-text", expected=["reviews-zh"])
+        take(page, f"{root}/assets/clean_text", "dagster-clean-text", expected=["Latest check results", "kept"])
         take(page, f"{root}/runs/{version.run_id}", "dagster-run", expected=["raw_to_model", "Success"])
 
 
