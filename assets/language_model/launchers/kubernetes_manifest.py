@@ -23,9 +23,14 @@ mkdir -p {run}
 interrupted=
 trap 'interrupted=1; kill -TERM "$agent"' TERM
 ranks() {{
-    "$@" > >(tee --append {log}) 2>&1 &
+    exec 3> >(tee --append {log})
+    written=$!
+    "$@" >&3 2>&1 3>&- &
     agent=$!
+    exec 3>&-
     while interrupted=; wait "$agent"; code=$?; [ -n "$interrupted" ]; do :; done
+    # Also for the log's last lines, but not for ever, should a process that was left behind hold it open.
+    for _ in $(seq 100); do kill -0 "$written" 2> /dev/null || break; sleep 0.1; done
     return "$code"
 }}
 ranks {check} && ranks {train}

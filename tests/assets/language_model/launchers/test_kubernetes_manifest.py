@@ -68,17 +68,25 @@ def test_the_pods_script_checks_trains_and_leaves_the_exit_code(
         f'#!/bin/sh\necho "$@"\ncase "$*" in *node_check.py*) exit {check} ;; *train.py*) exit {train} ;; esac\n'
     )
     python.chmod(0o755)
+    # What writes the log is slow, and the pod ends with process 1.
+    slow = tmp_path / "slow" / "tee"
+    slow.parent.mkdir()
+    slow.write_text('#!/bin/sh\nsleep 0.5\nexec /usr/bin/tee "$@"\n')
+    slow.chmod(0o755)
     launch = settings("jobset", claims={"corpusline": str(tmp_path)}, python=str(python))
     body = manifest(tmp_path / "configuration.json", launch, run=tmp_path, log=tmp_path / "trainer.log")
     container = body["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]["containers"][0]
     for index, written in (("1", False), ("0", True)):
         done = subprocess.run(
-            container["command"], env={"PATH": "/usr/bin:/bin", "JOB_COMPLETION_INDEX": index}, check=False
+            container["command"],
+            env={"PATH": f"{slow.parent}:/usr/bin:/bin", "JOB_COMPLETION_INDEX": index},
+            check=False,
         )
         assert done.returncode == code
         assert exit_file(tmp_path).exists() == written
     assert exit_file(tmp_path).read_text().strip() == str(code)
     lines = [shlex.split(line) for line in (tmp_path / "trainer.log").read_text().splitlines()]
+    assert len(lines) == (4 if not check else 2)
     first = lines[0]
     assert first[0] == "/opt/corpusline/training/torchrun.py"
     options = dict(zip(first[1::2], first[2::2], strict=False))
