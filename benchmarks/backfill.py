@@ -98,7 +98,6 @@ class Backfill:
         environment = os.environ | {
             "CORPUSLINE_SOURCES": str(self._catalogue.sources),
             "DAGSTER_HOME": str(prepare_dagster_home()),
-            "HF_HUB_OFFLINE": "1",
         }
         command = [sys.executable, "-W", "ignore", "-m", "dagster", "job", "execute", "-m", "pipelines.definitions"]
         command += ["-j", "text_stages", "-c", str(self._catalogue.configuration)]

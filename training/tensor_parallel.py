@@ -3,9 +3,9 @@
 Tensor parallelism (Shoeybi et al. 2019, arXiv:1909.08053, section 3): what makes queries, keys, values and the
 feed-forward's inner values is parted by outputs (column-parallel), what comes after them by inputs (row-parallel), so
 that a block sums twice in each direction. So is every expert of a mixture, with one sum of all; the router is whole on
-every rank, as are embedding, output layer and norms. DeepSpeed's own
-layers for it (AutoTP) sum five times in the backward pass, once for each matrix that is parted by outputs, and break a
-compiled graph at every sum; its groups of ranks and its norms of gradients are used.
+every rank, as are embedding, output layer and norms. DeepSpeed's own layers for it (AutoTP) sum five times in the
+backward pass, once for each matrix that is parted by outputs, and break a compiled graph at every sum; its groups of
+ranks and its norms of gradients are used.
 """
 
 from __future__ import annotations

@@ -13,10 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from trainer_runs import Launch, finish, losses
 
+from tests.training.models.test_families import family_model
 from training.export import load_model
 from training.float8 import Float8Linear, check_float8, float8_product, use_float8
-from training.initialisation import initialise
-from training.models import Architecture, ModelSettings, build_model
 from training.settings import SettingsError
 
 Configure = Callable[..., Path]
@@ -67,21 +66,9 @@ def test_it_is_one_graph_when_compiled() -> None:
         torch.testing.assert_close(part, right)
 
 
-@pytest.mark.parametrize("architecture", ["decoder", "gpt2", "transformer"])
-def test_blocks_multiply_in_float8_in_training_alone(architecture: Architecture) -> None:
-    settings = ModelSettings(
-        architecture=architecture,
-        vocabulary_size=40,
-        width=32,
-        layers=2,
-        heads=2,
-        feed_forward_width=48,
-        context=16,
-        zero_output_projections=False,
-    )
-    plain, model = build_model(settings), build_model(settings)
-    for each in (plain, model):
-        initialise(each, seed=1)
+@pytest.mark.parametrize("family", ["qwen3", "gpt2", "transformer"])
+def test_blocks_multiply_in_float8_in_training_alone(family: str) -> None:
+    plain, model = family_model(family), family_model(family)
     use_float8(model)
     assert list(model.state_dict()) == list(plain.state_dict())
     changed = {name for name, layer in model.named_modules() if isinstance(layer, Float8Linear)}
@@ -94,9 +81,7 @@ def test_blocks_multiply_in_float8_in_training_alone(architecture: Architecture)
 
 
 def test_experts_and_their_router_stay_as_they_are() -> None:
-    model = build_model(
-        ModelSettings(vocabulary_size=40, width=32, layers=1, heads=2, feed_forward_width=32, experts=2)
-    )
+    model = family_model("experts", layers=1)
     use_float8(model)
     changed = {name for name, layer in model.named_modules() if isinstance(layer, Float8Linear)}
     assert changed == {f"blocks.0.attention.{name}" for name in ("query", "key", "value", "output")}
