@@ -17,12 +17,12 @@ from assets.clean_text.process_pool import available_cores, map_in_order
 from assets.clean_text.progress import SECONDS_BETWEEN, Progress, at_most_every
 from assets.clean_text.row_groups import row_groups
 from assets.clean_text.thread_pool import map_in_threads
-from assets.token_shards.encoders import choose_encoder
 from assets.token_shards.errors import TokenShardError
 from assets.token_shards.parts import read_part
 from assets.token_shards.row_group_encoding import SIGNATURES_FILE, DumpEncoding, EncodingTask, finish_part
 from assets.token_shards.settings import TokenShardSettings
 from assets.vocabulary.encoders import Encoder
+from assets.vocabulary.encoders.choice import choose_encoder
 from assets.vocabulary.encoders.compiled import CompiledEncoder
 from assets.vocabulary.tokenizer import open_vocabulary
 from training.shards import SPLITS, ShardCounts, ShardWriter

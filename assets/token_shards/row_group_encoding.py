@@ -16,11 +16,11 @@ from assets.clean_text.arrays import single_array
 from assets.clean_text.kernels.buffers import utf8
 from assets.clean_text.row_groups import RowGroup, unreadable
 from assets.clean_text.signatures import SIGNATURES
-from assets.token_shards.encoders import open_encoder
 from assets.token_shards.errors import TokenShardError
 from assets.token_shards.parts import EncodedDocuments, EncodedPart, is_whole, write_part
 from assets.token_shards.split import for_validation
 from assets.vocabulary.encoders import Encoder
+from assets.vocabulary.encoders.choice import open_encoder
 from training.artifact import fingerprint
 from training.shards import token_dtype
 

@@ -7,16 +7,19 @@ import dagster as dg
 import pyarrow.parquet as pq
 
 from assets.clean_text.errors import CleanTextError
-from assets.home import catalogue_path, downloads_folder, outputs_folder
+from assets.clean_text.row_groups import row_groups
+from assets.home import catalogue_path, downloads_folder, outputs_folder, proofs_folder
 from assets.launchpad import launchpad_schema
 from assets.lineage import artifact_metadata, upstream
 from assets.partitions import dumps
 from assets.raw_text.catalogue import load_catalogue
+from assets.vocabulary.encoders.choice import choose_encoder
 from assets.vocabulary.errors import VocabularyError
 from assets.vocabulary.imports.importing import read_import
 from assets.vocabulary.peers import open_peers
 from assets.vocabulary.report import REPORT, write_report
 from assets.vocabulary.settings import VocabularyReportSettings, VocabularySettings
+from assets.vocabulary.tokenizer import open_vocabulary
 from assets.vocabulary.training import train_vocabulary
 from training.artifact import build_artifact
 
@@ -57,10 +60,12 @@ def vocabulary(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
             code_version=CODE_VERSION,
             produce=produce,
         )
+        groups = [group for dump in clean.values() for group in row_groups(dump.folder)]
+        trusted = choose_encoder(artifact.folder, open_vocabulary(artifact.folder), groups, proofs=proofs_folder())
     except (VocabularyError, CleanTextError) as error:
         raise dg.Failure(str(error), allow_retries=False) from error
     context.log.info(f"{'unchanged, reused' if artifact.reused else 'written to'} {artifact.folder}")
-    return dg.MaterializeResult(metadata=artifact_metadata(artifact))
+    return dg.MaterializeResult(metadata=artifact_metadata(artifact) | {"encoder": trusted.note})
 
 
 @dg.asset(

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from assets.clean_text.kernels.buffers import utf8
 from assets.vocabulary.encoders.encoded import EncodedTexts, Texts
 from assets.vocabulary.encoders.tables import EncoderTables, encoder_tables
-from assets.vocabulary.kernels.encoding import encode_texts
-from assets.vocabulary.kernels.piece_merging import FREE
-from assets.vocabulary.kernels.piece_table import SPARE
+from assets.vocabulary.kernels.encoding import SPARE, encode_texts
 from assets.vocabulary.patterns import LONGEST_RUN
 
 _SLOTS = 1 << 20
 _BYTES_OF_A_CHARACTER = 4
+_ROOM = 1 << 21
+"""Bytes of texts for which there is room from one call to the next: memory that is new each time costs a tenth."""
 
 
 class CompiledEncoder:
@@ -47,20 +48,20 @@ class CompiledEncoder:
 
     def _take(self, tables: EncoderTables, slots: int) -> None:
         self._tables = tables
-        longest = _BYTES_OF_A_CHARACTER * max(LONGEST_RUN, *self._tables.pattern.tolist()) + 1
-        self._table = np.full((slots, 4), FREE, dtype=np.int64)
+        longest = _BYTES_OF_A_CHARACTER * max(LONGEST_RUN, *tables.pattern.tolist()) + 1
+        self._table = np.zeros((slots, 4), dtype=np.int64)
         self._kept_bytes = np.empty(max(4 * slots, longest), dtype=np.uint8)
         self._kept_ids = np.empty(max(4 * slots, longest), dtype=np.uint32)
         self._used = np.zeros(3, dtype=np.int64)
         self._symbols = np.empty(longest, dtype=np.uint32)
-        self._ranks = np.empty(longest, dtype=np.int32)
+        self._ranks = np.empty(longest, dtype=np.int64)
+        self._room = _room(_ROOM)
 
     def encode(self, texts: Texts) -> EncodedTexts:
         """Ids of texts without nulls."""
         data, offsets = utf8(texts)
         size = int(offsets[-1] - offsets[0])
-        kinds = np.zeros(size + 8, dtype=np.uint8)
-        ids = np.empty(size + SPARE, dtype=np.uint32)
+        kinds, ids = self._room if size <= _ROOM else _room(size)
         ends = np.empty(len(texts) + 1, dtype=np.int64)
         encode_texts(
             data,
@@ -79,6 +80,11 @@ class CompiledEncoder:
             ends,
         )
         return EncodedTexts(ids[: ends[-1]].copy(), ends)
+
+
+def _room(size: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint32]]:
+    """Room for the class bits and the ids of texts of so many bytes."""
+    return np.empty(size + 8, dtype=np.uint8), np.empty(size + SPARE, dtype=np.uint32)
 
 
 def _eights(data: Any) -> Any:

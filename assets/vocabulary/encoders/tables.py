@@ -15,7 +15,8 @@ from tokenizers import pre_tokenizers
 from assets.vocabulary.byte_letters import byte_letters
 from assets.vocabulary.encoders.encoded import UnsuitableError
 from assets.vocabulary.kernels.classes import code_point_classes
-from assets.vocabulary.kernels.piece_merging import FREE, ID_BITS, NO_RANK, fill_merges
+from assets.vocabulary.kernels.merge_table import ID_BITS, NO_ID, NO_RANK, merge_table
+from assets.vocabulary.kernels.piece_merging import fill_byte_pairs
 from assets.vocabulary.kernels.whole_characters import CHARACTERS, fill_characters
 from assets.vocabulary.patterns import pattern_regex
 
@@ -32,6 +33,7 @@ class EncoderTables(NamedTuple):
         byte_pairs: int32 [65536].
         characters: int64 [65536].
         merges: int64 [slots].
+        seeds: uint16 [buckets].
         merged: uint32 [merges].
     """
 
@@ -41,6 +43,7 @@ class EncoderTables(NamedTuple):
     byte_pairs: npt.NDArray[np.int32]
     characters: npt.NDArray[np.int64]
     merges: npt.NDArray[np.int64]
+    seeds: npt.NDArray[np.uint16]
     merged: npt.NDArray[np.uint32]
 
 
@@ -68,7 +71,7 @@ def encoder_tables(definition: dict[str, Any]) -> EncoderTables:
         raise UnsuitableError("it has added tokens that are no special ones")
     pattern = np.asarray(_pattern_of(definition), dtype=np.int64)
     vocabulary: dict[str, int] = model["vocab"]
-    if max(vocabulary.values()) >= 1 << ID_BITS or len(model["merges"]) >= NO_RANK:
+    if max(vocabulary.values()) >= NO_ID or len(model["merges"]) >= NO_RANK:
         raise UnsuitableError("it is too large")
     sides = _sides(model["merges"])
     try:
@@ -80,13 +83,13 @@ def encoder_tables(definition: dict[str, Any]) -> EncoderTables:
         raise UnsuitableError(f"it has no entry {error}") from None
     if np.unique(ids[:, 0] << ID_BITS | ids[:, 1]).size < len(ids):
         raise UnsuitableError("it has a merge twice")
-    merges = np.full(1 << (2 * len(ids)).bit_length(), FREE, dtype=np.int64)
+    merges, seeds = merge_table(ids)
     byte_pairs = np.empty(1 << 16, dtype=np.int32)
-    fill_merges(ids, byte_ids, merges, byte_pairs)
+    fill_byte_pairs(byte_ids, merges, seeds, byte_pairs)
     characters = np.empty(CHARACTERS, dtype=np.int64)
     first_whole = np.full(max(vocabulary.values()) + 1, NO_RANK, dtype=np.int32)
-    fill_characters(*_names(sides), ids, byte_ids, merges, merged, first_whole, characters)
-    return EncoderTables(code_point_classes(), pattern, byte_ids, byte_pairs, characters, merges, merged)
+    fill_characters(*_names(sides), ids, byte_ids, merges, seeds, merged, first_whole, characters)
+    return EncoderTables(code_point_classes(), pattern, byte_ids, byte_pairs, characters, merges, seeds, merged)
 
 
 def _sides(merges: list[Any]) -> list[str]:

@@ -10,9 +10,14 @@ from typing import Any
 
 from assets.clean_text.kernels.compiled import compiled
 from assets.vocabulary.kernels.classes import UNSPACED_SCRIPT
-from assets.vocabulary.kernels.piece_merging import NO_RANK, merge_bytes, merge_characters
+from assets.vocabulary.kernels.merge_table import NO_RANK
+from assets.vocabulary.kernels.piece_merging import merge_bytes
 from assets.vocabulary.kernels.piece_table import find, keep, key, write
 from assets.vocabulary.kernels.pieces import classify, piece_end
+from assets.vocabulary.kernels.run_merging import merge_run
+
+SPARE = 32
+"""Room behind the ids that are written: some are written beyond them, whether so many are wanted or not."""
 
 
 @compiled
@@ -28,6 +33,7 @@ def encode_texts(
     byte_pairs: Any,
     characters: Any,
     merges: Any,
+    seeds: Any,
     merged: Any,
     table: Any,
     kept_bytes: Any,
@@ -48,31 +54,30 @@ def encode_texts(
         eights: int64 [bytes of the texts + 1]: at each place of ``kinds`` the eight bytes from there.
         classes: uint8 [1114112], see ``code_point_classes``.
         pattern: int64 [2]: most Chinese characters, and most digits, in a piece.
-        byte_ids, byte_pairs, merges, merged: See ``piece_merging.merge_bytes``.
+        byte_ids, byte_pairs, merged: See ``piece_merging.merge_bytes``.
         characters: int64 [65536], see ``whole_characters.fill_characters``.
+        merges, seeds: See ``merge_table``.
         table, kept_bytes, kept_ids, used: See ``piece_table.keep``; nothing else is kept from one call to the next.
-        symbols, ranks: uint32 and int32 [longest piece in bytes + 1]: room to work in.
+        symbols, ranks: uint32 and int64 [longest piece in bytes + 1]: room to work in.
         out: uint32 [bytes of the texts + ``SPARE``]: the ids, one text after the other.
         out_offsets: int64 [texts + 1]: where each text's ids begin in it.
     """
-    written = 0
+    written, most, texts = 0, pattern[0], len(offsets) - 1
     shift = offsets[0]
-    classify(data, shift, offsets[len(offsets) - 1], classes, kinds)
-    for text in range(len(offsets) - 1):
+    classify(data, shift, offsets[texts], classes, kinds, eights)
+    for text in range(texts):
         out_offsets[text] = written
         place, end = offsets[text], offsets[text + 1]
         while place < end:
             if kinds[place - shift] & UNSPACED_SCRIPT:
-                stop, count = merge_characters(
-                    data, kinds, shift, place, end, pattern[0], characters, merges, merged, symbols, ranks
+                stop, count = merge_run(
+                    data, kinds, shift, place, end, most, characters, merges, seeds, merged, ranks, out, written
                 )
                 if count > 0:
-                    for step in range(count):
-                        out[written + step] = symbols[step]
                     written += count
                     place = stop
                     continue
-            stop = piece_end(data, kinds, eights, shift, place, end, pattern[0], pattern[1])
+            stop = piece_end(data, kinds, eights, shift, place, end, most, pattern[1])
             length = stop - place
             if length <= 2:
                 rank = byte_pairs[int(data[place]) << 8 | int(data[stop - 1])] if length == 2 else NO_RANK
@@ -86,10 +91,10 @@ def encode_texts(
             if found:
                 written = write(length, table, row, kept_ids, out, written)
             else:
-                count = merge_bytes(data, place, stop, byte_ids, byte_pairs, merges, merged, symbols, ranks)
+                count = merge_bytes(data, place, stop, byte_ids, byte_pairs, merges, seeds, merged, symbols, ranks)
                 for step in range(count):
                     out[written + step] = symbols[step]
                 written += count
                 keep(data, place, length, first, second, row, symbols, count, table, kept_bytes, kept_ids, used)
             place = stop
-    out_offsets[len(offsets) - 1] = written
+    out_offsets[texts] = written

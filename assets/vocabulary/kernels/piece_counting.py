@@ -53,9 +53,7 @@ def count_texts(
         # A text has at most as many new pieces, and bytes of them, as it has bytes.
         if used[0] + (end - start) > len(lengths) or used[1] + (end - start) > len(kept):
             return text
-        classify(data, start, end, classes, kinds)
-        for rest in range(8):
-            kinds[end - start + rest] = 0
+        classify(data, start, end, classes, kinds, eights)
         place = start
         while place < end:
             stop = piece_end(data, kinds, eights, start, place, end, pattern[0], pattern[1])

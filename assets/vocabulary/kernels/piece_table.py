@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 
 from assets.clean_text.kernels.compiled import compiled, inlined
-from assets.vocabulary.kernels.piece_merging import FREE, ID_BITS
+from assets.vocabulary.kernels.merge_table import ID_BITS, NO_ID
 
-SPARE = 2
-"""Room behind the ids that are written: three are written at a time, whether so many are wanted or not."""
-_WITHIN, _AT_HAND = 16, 3
+FREE = 0
+"""The third number of a row in which nothing is."""
+_WITHIN, AT_HAND = 16, 3
 """Longest piece, and most ids, that are in a row itself."""
 _LENGTH, _COUNT = 48, 32
 """Where these begin in the third number of a row."""
-_COUNTS, _PLACES, _ID = (1 << (_LENGTH - _COUNT)) - 1, (1 << _COUNT) - 1, (1 << ID_BITS) - 1
+_COUNTS, _PLACES = (1 << (_LENGTH - _COUNT)) - 1, (1 << _COUNT) - 1
 # By the length of a piece, which of its first and of its next eight bytes are of it.
 _FIRST_EIGHT = np.array([(1 << 8 * length) - 1 for length in range(8)] + [-1] * 9, dtype=np.int64)
 _NEXT_EIGHT = np.array([0] * 9 + [(1 << 8 * length) - 1 for length in range(1, 8)] + [-1], dtype=np.int64)
@@ -72,10 +72,10 @@ def write(length: int, table: Any, row: int, kept_ids: Any, out: Any, written: i
     """Write the ids of a row, of a piece of so many bytes, to ``out`` from ``written`` on; how many there are then."""
     entry = table[row, 2]
     count = entry >> _COUNT & _COUNTS
-    if length <= _WITHIN and count <= _AT_HAND:
+    if length <= _WITHIN and count <= AT_HAND:
         ids = table[row, 3]
-        out[written] = ids & _ID
-        out[written + 1] = ids >> ID_BITS & _ID
+        out[written] = ids & NO_ID
+        out[written + 1] = ids >> ID_BITS & NO_ID
         out[written + 2] = ids >> 2 * ID_BITS
     else:
         begin = entry & _PLACES
@@ -99,7 +99,7 @@ def keep(
     kept_ids: Any,
     used: Any,
 ) -> None:
-    """Enter a piece in the row where it belongs; if there is no more room, all that were seen are given up before.
+    """Enter a piece in the row where it belongs. If there is no more room, all that were seen are given up before.
 
     Args:
         data, place, length, first, second, row, table, kept_bytes: See ``find``.
@@ -108,15 +108,14 @@ def keep(
         used: int64 [3]: rows, bytes and ids that are taken.
     """
     if used[1] + length > len(kept_bytes) or used[2] + count > len(kept_ids) or 2 * used[0] > len(table):
-        for other in range(len(table)):
-            table[other, 2] = FREE
+        table[:, 2] = FREE
         used[:] = 0
         row = _row(first, second, len(table))
     table[row, 0] = first
     table[row, 1] = second
     table[row, 2] = length << _LENGTH | count << _COUNT | used[2]
     used[0] += 1
-    if length <= _WITHIN and count <= _AT_HAND:
+    if length <= _WITHIN and count <= AT_HAND:
         ids = 0
         for step in range(count):
             ids |= int(symbols[step]) << step * ID_BITS

@@ -19,18 +19,19 @@ _NEITHER = SPACE | LETTER | NUMBER
 
 
 @compiled
-def classify(data: Any, start: int, end: int, classes: Any, kinds: Any) -> None:
+def classify(data: Any, start: int, end: int, classes: Any, kinds: Any, eights: Any) -> None:
     """Write the class bits of each character to all of its bytes.
 
     Args:
         data: uint8, valid UTF-8.
         start, end: The bytes that are wanted.
         classes: uint8 [1114112], see ``code_point_classes``.
-        kinds: uint8 [end - start], written.
+        kinds: uint8 [end - start + 8], written; behind the bytes there are zeros.
+        eights: int64 [end - start + 1]: at each place of ``kinds`` the eight bytes from there, little-endian.
     """
     place = start
     while place < end:
-        lead = data[place]
+        lead = int(data[place])
         if lead < 0x80:
             kinds[place - start] = classes[lead]
             place += 1
@@ -42,10 +43,10 @@ def classify(data: Any, start: int, end: int, classes: Any, kinds: Any) -> None:
         else:
             code = (lead & 0x07) << 18 | (data[place + 1] & 0x3F) << 12
             code, size = code | (data[place + 2] & 0x3F) << 6 | (data[place + 3] & 0x3F), 4
-        kind = classes[code]
-        for step in range(size):
-            kinds[place - start + step] = kind
+        # Eight bytes at once; those of the next characters are written over.
+        eights[place - start] = int(classes[code]) * _EACH
         place += size
+    eights[end - start] = 0
 
 
 @inlined

@@ -17,7 +17,8 @@ from __future__ import annotations
 from typing import Any
 
 from assets.clean_text.kernels.compiled import compiled
-from assets.vocabulary.kernels.piece_merging import AS_LEFT, AS_RIGHT, FREE, GROUPS, NO_RANK, rank_of
+from assets.vocabulary.kernels.merge_table import NO_RANK, rank_of
+from assets.vocabulary.kernels.run_merging import AS_LEFT, AS_RIGHT, GROUPS, REFUSED
 
 CHARACTERS = 1 << 16
 _FIRST_OF_THREE_BYTES = 0x800
@@ -26,9 +27,17 @@ _WHOLE, _BEGINNING, _END, _MIXED = 0, 1, 2, 3
 
 @compiled
 def fill_characters(
-    names: Any, offsets: Any, pairs: Any, byte_ids: Any, merges: Any, merged: Any, first_whole: Any, characters: Any
+    names: Any,
+    offsets: Any,
+    pairs: Any,
+    byte_ids: Any,
+    merges: Any,
+    seeds: Any,
+    merged: Any,
+    first_whole: Any,
+    characters: Any,
 ) -> None:
-    """Write the entry of each character, or ``FREE``.
+    """Write the entry of each character, or ``REFUSED``.
 
     An entry is its id and two bits for each group of merges across: whether the character may have part in one of them
     as the left one and as the right one. Where two neighbours share no group there is no merge across.
@@ -37,7 +46,7 @@ def fill_characters(
         names: uint8: the bytes of the left and the right token of each merge, one after the other.
         offsets: int64 [2 * merges + 1]: where each begins.
         pairs: int64 [merges, 2]: their ids.
-        byte_ids, merges, merged: See ``piece_merging.merge_bytes``.
+        byte_ids, merges, seeds, merged: See ``piece_merging.merge_bytes``.
         first_whole: int32 [ids], all ``NO_RANK``: the lowest rank of a whole merge with a token is written.
         characters: int64 [65536], written.
     """
@@ -48,9 +57,9 @@ def fill_characters(
             first_whole[pairs[rank, 0]] = rank
             first_whole[pairs[rank, 1]] = rank
     for code in range(CHARACTERS):
-        characters[code] = FREE
+        characters[code] = REFUSED
         if code >= _FIRST_OF_THREE_BYTES and not 0xD800 <= code < 0xE000:
-            characters[code] = _id(code, byte_ids, merges, merged, first_whole)
+            characters[code] = _id(code, byte_ids, merges, seeds, merged, first_whole)
     for rank in range(len(pairs)):
         begin, middle, end = offsets[2 * rank], offsets[2 * rank + 1], offsets[2 * rank + 2]
         left, right = _form(names, begin, middle), _form(names, middle, end)
@@ -59,22 +68,22 @@ def fill_characters(
 
 
 @compiled
-def _id(code: int, byte_ids: Any, merges: Any, merged: Any, first_whole: Any) -> Any:
-    """Id of a character that is a token of its own before it is part of any whole merge, else ``FREE``."""
+def _id(code: int, byte_ids: Any, merges: Any, seeds: Any, merged: Any, first_whole: Any) -> Any:
+    """Id of a character that is a token of its own before it is part of any whole merge, else ``REFUSED``."""
     first = int(byte_ids[0xE0 | code >> 12])
     second = int(byte_ids[0x80 | code >> 6 & 0x3F])
     third = int(byte_ids[0x80 | code & 0x3F])
-    left, right = rank_of(merges, first, second), rank_of(merges, second, third)
+    left, right = rank_of(merges, seeds, first, second), rank_of(merges, seeds, second, third)
     rank = min(left, right)
-    if rank == NO_RANK:
-        return FREE
+    if rank >= NO_RANK:
+        return REFUSED
     if left <= right:
         first, second = int(merged[left]), third
     else:
         second = int(merged[right])
-    last = rank_of(merges, first, second)
-    if last == NO_RANK or max(rank, last) >= first_whole[merged[last]]:
-        return FREE
+    last = rank_of(merges, seeds, first, second)
+    if last >= NO_RANK or max(rank, last) >= first_whole[merged[last]]:
+        return REFUSED
     return int(merged[last])
 
 
@@ -115,12 +124,12 @@ def _mark(names: Any, begin: int, middle: int, end: int, left: int, right: int, 
     missing = 6 * (3 - size)
     group = (first * 31 + size) % GROUPS
     for code in range(first << missing, (first + 1) << missing):
-        if characters[code] != FREE:
+        if characters[code] != REFUSED:
             characters[code] |= 1 << (AS_RIGHT + group)
     known, last = 3 if left == _WHOLE else middle - begin, 0
     for step in range(middle - known, middle):
         last = last << 6 | int(names[step] & 0x3F)
     apart = 1 << (6 * known)
     for code in range(last & (CHARACTERS - 1), CHARACTERS, apart):
-        if characters[code] != FREE:
+        if characters[code] != REFUSED:
             characters[code] |= 1 << (AS_LEFT + group)

@@ -1,4 +1,4 @@
-"""An encoder is proved on the first dump of a vocabulary, and again on fewer texts of each later one."""
+"""An encoder is proved once for a vocabulary, and tried on fewer texts of each dump that is encoded with it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from assets.token_shards.encoding import encode_dump
-from assets.token_shards.proofs import Proof, read_proof, write_proof
 from assets.token_shards.settings import TokenShardSettings
+from assets.vocabulary.encoders.proofs import Proof, read_proof, write_proof
 from assets.vocabulary.tokenizer import open_vocabulary
 from tests.assets.vocabulary.documents import CHINESE, ENGLISH, OTHERS, train, write_documents
 
 TEXTS = [*ENGLISH, *CHINESE, *OTHERS]
-AGAIN = "proved on an earlier dump"
+AGAIN = "proved before"
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_a_later_dump_is_encoded_the_same_and_says_so(tmp_path: Path, documents:
     assert proof == Proof(encoder="compiled", note=note)
     later, files = encode(documents, vocabulary, tmp_path / "later", proofs)
     assert files == alone
-    assert later == f"{note}; {AGAIN}, and tried on 9 of this"  # of every other row group
+    assert later == f"{note}; {AGAIN}, and tried on 9 texts of this dump"  # of every other row group
     (kept,) = proofs.iterdir()
     assert kept.suffix == ".json"
 

@@ -54,7 +54,7 @@ def trained(name: str = "corpusline", *, han: int = 4, digits: int = 3) -> Token
 @pytest.fixture(scope="module")
 def tokenizers() -> dict[tuple[int, int], tuple[CompiledEncoder, ReferenceEncoder]]:
     made = {}
-    for han, digits in ((4, 3), (1, 1), (2, 16)):
+    for han, digits in ((4, 3), (1, 1), (2, 16), (16, 3)):
         tokenizer = trained(han=han, digits=digits)
         encoder = CompiledEncoder(json.loads(tokenizer.to_str()), slots=1 << 6)
         made[han, digits] = (encoder, ReferenceEncoder(tokenizer))
@@ -67,7 +67,7 @@ def lists(encoded: EncodedTexts) -> list[list[int]]:
 
 
 @settings(max_examples=300)
-@given(texts=st.lists(ANY_TEXT, min_size=1, max_size=6), which=st.sampled_from([(4, 3), (1, 1), (2, 16)]))
+@given(texts=st.lists(ANY_TEXT, min_size=1, max_size=6), which=st.sampled_from([(4, 3), (1, 1), (2, 16), (16, 3)]))
 def test_compiled_ids_are_those_of_tokenizers(
     tokenizers: dict[tuple[int, int], tuple[CompiledEncoder, ReferenceEncoder]],
     texts: list[str],

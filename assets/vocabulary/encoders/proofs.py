@@ -1,4 +1,4 @@
-"""Which encoder was proved for which vocabulary, kept from one dump to the next.
+"""Which encoder was proved for which vocabulary, kept for all that is encoded with it.
 
 ``<proofs>/<name>.json`` holds the encoder's name and what there is to say of it. The name is a hash of the vocabulary
 and of all that the outcome depends on: the code of the encoders, the libraries, the kind of machine. A file that is

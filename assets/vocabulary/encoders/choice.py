@@ -1,4 +1,4 @@
-"""Which encoder a dump is encoded with: proved once, on texts of the dump, and then opened by name in each process."""
+"""Which encoder texts are encoded with: proved once for a vocabulary, tried on each dump, and opened by name later."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import pyarrow.parquet as pq
 from assets.clean_text.arrays import single_array
 from assets.clean_text.kernels.buffers import utf8
 from assets.clean_text.row_groups import RowGroup, unreadable
-from assets.token_shards.proofs import Proof, read_proof, write_proof
 from assets.vocabulary.encoders import Encoder, TrustedEncoder, trusted_encoder
+from assets.vocabulary.encoders.proofs import Proof, read_proof, write_proof
 from assets.vocabulary.encoders.trusted import named_encoder, trusted_again
 from assets.vocabulary.tokenizer import TOKENIZER, Vocabulary
 
 _SAMPLED_GROUPS = 4
 _SHARE, _LEAST = 1 / 512, 1 << 17
-"""Of a dump's texts, on which an encoder is proved, and the bytes of them at least."""
+"""Of the texts, on which an encoder is proved, and the bytes of them at least."""
 _SHARE_AGAIN, _LEAST_AGAIN = 1 / 8192, 1 << 15
 """The same where it was proved before."""
 _MOST = 1 << 21
@@ -31,14 +31,14 @@ _BATCH_ROWS = 16
 def choose_encoder(
     vocabulary: Path, opened: Vocabulary, groups: Sequence[RowGroup], *, proofs: Path | None = None
 ) -> TrustedEncoder:
-    """The fastest encoder that gives the ids of ``tokenizers`` on some texts of a dump.
+    """The fastest encoder that gives the ids of ``tokenizers`` on some texts.
 
     Args:
         vocabulary: Folder of the ``tokenizer.json``.
         opened: The same, opened.
-        groups: The dump's row groups; texts are taken from the beginnings of four of them, as far apart as there are.
+        groups: Row groups of texts; some are taken from the beginnings of four of them, as far apart as there are.
         proofs: Folder in which is kept what was proved, see ``proofs.py``: then fewer texts are tried for a vocabulary
-            for which an encoder was proved before, on another dump. By default nothing is kept.
+            for which an encoder was proved before. By default nothing is kept.
 
     Raises:
         CleanTextError: If a row group cannot be read.
@@ -49,7 +49,7 @@ def choose_encoder(
         sample = _sample(groups, _SHARE_AGAIN, _LEAST_AGAIN)
         again = trusted_again(path, sample, tokenizer=tokenizer, encoder=proof.encoder)
         if again is not None:
-            return TrustedEncoder(again, f"{proof.note}; proved on an earlier dump, and tried on {len(sample)} of this")
+            return TrustedEncoder(again, f"{proof.note}; proved before, and tried on {len(sample)} texts of this dump")
     trusted = trusted_encoder(path, _sample(groups, _SHARE, _LEAST), tokenizer=tokenizer)
     if proofs is not None:
         write_proof(proofs, opened.sha256, Proof(encoder=trusted.encoder.name, note=trusted.note))
