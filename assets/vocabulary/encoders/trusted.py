@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ def trusted_encoder(tokenizer_json: Path, sample: Texts, *, tokenizer: Tokenizer
         VocabularyError: If tokenizers cannot open the vocabulary.
     """
     reference = ReferenceEncoder(tokenizer or _opened(tokenizer_json))
-    definition = json.loads(tokenizer_json.read_text(encoding="utf-8"))
+    definition = _definition(tokenizer_json)
     special = [token["content"] for token in definition["added_tokens"]]
     texts = large(_first_bytes(sample) + odd_texts(special))
     expected = reference.encode(texts)
@@ -101,7 +102,7 @@ def named_encoder(tokenizer_json: Path, name: str) -> Encoder:
     """
     if name == ReferenceEncoder.name:
         return ReferenceEncoder(_opened(tokenizer_json))
-    return _CANDIDATES[name](tokenizer_json, json.loads(tokenizer_json.read_text(encoding="utf-8")))
+    return _CANDIDATES[name](tokenizer_json, _definition(tokenizer_json))
 
 
 def odd_texts(special: list[str]) -> list[str]:
@@ -138,6 +139,18 @@ def odd_texts(special: list[str]) -> list[str]:
         "日本語abc日本語 日本",
     ]
     return texts + [f"a {name}b{name} {name}" for name in special]
+
+
+def _definition(tokenizer_json: Path) -> dict[str, Any]:
+    """Content of a ``tokenizer.json``, read without a look for garbage: there is none among its many lists."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        definition: dict[str, Any] = json.loads(tokenizer_json.read_bytes())
+    finally:
+        if collecting:
+            gc.enable()
+    return definition
 
 
 def _opened(tokenizer_json: Path) -> Tokenizer:
