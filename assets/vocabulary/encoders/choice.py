@@ -74,7 +74,7 @@ def _beginning(group: RowGroup, size: int) -> pa.StringArray:
     texts: list[Any] = []
     taken = 0
     try:
-        with pq.ParquetFile(group.path) as file:
+        with pq.ParquetFile(group.path, pre_buffer=False) as file:  # else all of the row group is read
             for batch in file.iter_batches(_BATCH_ROWS, row_groups=[group.index], columns=["text"]):
                 texts.append(batch.column("text"))
                 taken += batch.nbytes
