@@ -147,7 +147,7 @@ def _groups(artifact: Artifact, group_bytes: int) -> Iterator[pa.Table]:
     waiting_bytes = 0
     yielded = False
     for path in document_files(artifact.folder):
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, pre_buffer=False) as file:
             waiting.append(file.schema_arrow.empty_table().replace_schema_metadata())
             for batch in file.iter_batches(_READ_ROWS, use_threads=False):
                 table = pa.Table.from_batches([batch]).replace_schema_metadata()

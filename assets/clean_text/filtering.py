@@ -201,7 +201,7 @@ def _unreadable(path: Path, dump: str, source: str) -> Iterator[pa.Table]:
     """Decisions on the rows that were skipped at reading, identified by the hash of the place they stand at."""
     if not path.exists():
         return
-    for batch in pq.ParquetFile(path).iter_batches():
+    for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches():
         rows = batch.to_pylist()
         decisions = [
             {

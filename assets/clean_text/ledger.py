@@ -173,7 +173,7 @@ def _write_documents(
         )
         log = stack.enter_context(TableWriter(what_was_cut, _CUT))
         for path in document_files(filtered):
-            for batch in pq.ParquetFile(path).iter_batches(_BATCH_DOCUMENTS):
+            for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(_BATCH_DOCUMENTS):
                 rows = passing.take(batch.num_rows)
                 stays = single_array(rows["stays"])
                 if single_array(rows["doc_id"]) != batch.column("doc_id"):

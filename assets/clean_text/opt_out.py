@@ -196,7 +196,7 @@ def _read_yaml(path: Path) -> Iterator[tuple[Array, pa.StringArray]]:
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[Array, pa.StringArray]]:
-    file = pq.ParquetFile(path)
+    file = pq.ParquetFile(path, pre_buffer=False)
     names = [
         field.name
         for field in file.schema_arrow

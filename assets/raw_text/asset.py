@@ -76,7 +76,7 @@ def _length_plot(folder: Path) -> dg.MarkdownMetadataValue:
     edges = np.logspace(0, 7, BARS + 1)
     counts = np.zeros(BARS, dtype=np.int64)
     for path in sorted(folder.glob("documents-*.parquet")):
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, pre_buffer=False) as file:
             for batch in file.iter_batches(columns=["text"]):
                 texts: Any = batch["text"]
                 lengths = pc.utf8_length(texts).to_numpy(zero_copy_only=False)

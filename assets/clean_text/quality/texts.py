@@ -94,7 +94,7 @@ def _formats(path: Path) -> list[Format]:
 
 def _column(file: Path, name: str) -> Iterator[pa.StringArray]:
     try:
-        with pq.ParquetFile(file) as table:
+        with pq.ParquetFile(file, pre_buffer=False) as table:
             for batch in table.iter_batches(_BATCH, columns=[name]):
                 texts: Any = batch.column(0).cast(pa.string()).drop_null()
                 yield texts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from training.shards import Shards, Split, token_dtype
 
 ENDING = ".parquet"
 VOCABULARY = b"corpusline.vocabulary_sha256"
+_BATCH_DOCUMENTS = 1 << 12
 
 
 def write_parquet(shards: Shards, split: Split, path: Path) -> list[Path]:
@@ -40,7 +42,7 @@ def write_parquet(shards: Shards, split: Split, path: Path) -> list[Path]:
 
 
 def read_parquet(path: Path, *, end_of_document: int, vocabulary_size: int) -> Iterator[DocumentBlock]:
-    """Documents of a file.
+    """Documents of a file. Memory: a row group.
 
     Raises:
         TokenShardError: If it is no Parquet file with these columns, or a document is empty.
@@ -49,7 +51,11 @@ def read_parquet(path: Path, *, end_of_document: int, vocabulary_size: int) -> I
         with pq.ParquetFile(path) as opened:
             if not {"doc_id", "ids"} <= set(opened.schema_arrow.names):
                 raise TokenShardError(f"{path} has the columns {opened.schema_arrow.names}, not doc_id and ids")
-            for batch in opened.iter_batches(batch_size=1 << 12, columns=["doc_id", "ids"]):
+            batches = (
+                opened.iter_batches(_BATCH_DOCUMENTS, row_groups=[group], columns=["doc_id", "ids"])
+                for group in range(opened.num_row_groups)
+            )
+            for batch in chain.from_iterable(batches):
                 lists: Any = batch.column("ids")
                 doc_ids: Any = batch.column("doc_id")
                 if lists.null_count:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from assets.token_shards.errors import TokenShardError
 from assets.token_shards.layouts import LAYOUTS, import_tokens
+from assets.token_shards.layouts.parquet import read_parquet
 from assets.token_shards.settings import TokenShardSettings
 from assets.vocabulary.tokenizer import open_vocabulary
 from tests.assets.vocabulary.documents import CHINESE, ENGLISH, train
@@ -230,3 +231,17 @@ def test_a_vocabulary_too_large_for_sixteen_bits(tmp_path: Path, vocabulary: Pat
         LAYOUTS["nanogpt"].write(shards, shards.train, tmp_path / "x")
     tokens, _ = LAYOUTS["megatron"].write(shards, shards.train, tmp_path / "x")
     assert tokens.read_bytes() == struct.pack("<2i", 69_999, 0)
+
+
+def test_a_large_parquet_file_is_read_row_group_by_row_group(tmp_path: Path) -> None:
+    path, groups = tmp_path / "ids.parquet", 32
+    chance = np.random.default_rng(0)
+    schema = pa.schema([("doc_id", pa.string()), ("ids", pa.list_(pa.uint16()))])
+    with pq.ParquetWriter(path, schema) as writer:
+        for group in range(groups):
+            ids = [chance.integers(0, 1 << 16, 1 << 17, dtype=np.uint16)]
+            writer.write_table(pa.table([[str(group)], pa.array(ids, schema.field("ids").type)], schema=schema))
+    before = pa.total_allocated_bytes()
+    held = [pa.total_allocated_bytes() - before for _ in read_parquet(path, end_of_document=0, vocabulary_size=1 << 16)]
+    assert sum(held) > 0
+    assert max(held) < path.stat().st_size / 4
