@@ -78,7 +78,7 @@ def build_text_index(
     shards = open_shards(shards_folder, vocabulary_hash=vocabulary.sha256)
     decoding = token_text(vocabulary)
     planned = plan_parts(shards, decoding, part_bytes=settings.part_bytes)
-    check_decoding(decoding, vocabulary, shards.train)
+    check_decoding(decoding, vocabulary, shards)
     total = sum(part.bytes for part in planned)
     report = at_most_every(SECONDS_BETWEEN, progress or (lambda done, total, documents: None))
     opened = (str(vocabulary_folder), vocabulary.sha256)

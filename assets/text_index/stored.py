@@ -51,7 +51,6 @@ def open_stored_index(
     shards: Shards,
     vocabulary_folder: Path,
     *,
-    source: Path | RemoteFolder | None = None,
     progress: Progress | None = None,
 ) -> TextIndex:
     """The index of a dump, whatever its settings; built with the default ones if there is none.
@@ -59,7 +58,6 @@ def open_stored_index(
     Args:
         shards: The dump's token shards.
         vocabulary_folder: Folder of the ``tokenizer.json`` that made them, such as that of a model.
-        source: Where the shards were opened from, if that is not their folder.
         progress: Called while it is built.
 
     Raises:
@@ -68,9 +66,7 @@ def open_stored_index(
     """
     folder = _find(shards)
     if folder is None:
-        artifact = build_stored_index(
-            source or shards.folder, vocabulary_folder, settings=TextIndexSettings(), progress=progress
-        )
+        artifact = build_stored_index(shards.origin, vocabulary_folder, settings=TextIndexSettings(), progress=progress)
         folder = artifact.folder
     return open_text_index(folder, shards=shards, vocabulary=open_vocabulary(vocabulary_folder))
 

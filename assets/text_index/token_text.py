@@ -12,11 +12,13 @@ from assets.clean_text.kernels.compiled import compiled
 from assets.text_index.errors import TextIndexError
 from assets.text_index.format import END
 from assets.vocabulary.tokenizer import Vocabulary
-from training.shards import Ids, Split
+from training.shards import Ids, Shards
 
 Bytes = npt.NDArray[np.uint8]
 
 _SPACE = 0x20
+_DECODED, _DECODED_TOKENS = 100, 1000
+"""Documents of a split that are decoded for the check, and tokens of each at most."""
 
 
 class TokenText(NamedTuple):
@@ -72,19 +74,21 @@ def token_text(vocabulary: Vocabulary) -> TokenText:
     return TokenText(np.frombuffer(b"".join(names), np.uint8), starts, vocabulary.end_of_document, stripped)
 
 
-def check_decoding(text: TokenText, vocabulary: Vocabulary, split: Split) -> None:
-    """See on a split's first document that what is put together from single tokens is what they decode to.
+def check_decoding(text: TokenText, vocabulary: Vocabulary, shards: Shards) -> None:
+    """See on documents from everywhere that what is put together from single tokens is what they decode to.
 
     Raises:
         TextIndexError: If not, as for vocabularies that write continued words as ``##ing``.
     """
-    if split.document_count:
-        ids = split.document(0).ids[:-1].tolist()
-        if text.text(ids) != vocabulary.decode_bytes(ids):
-            raise TextIndexError(
-                "the text of this vocabulary's tokens is not that of each, one after the other, so it cannot be "
-                "indexed; encode the documents with another kind of vocabulary"
-            )
+    for split in (shards.train, shards.validation):
+        spread = np.linspace(0, split.document_count - 1, min(split.document_count, _DECODED), dtype=np.int64)
+        for number in spread.tolist():
+            ids = split.document(number).ids[:-1][:_DECODED_TOKENS].tolist()
+            if text.text(ids) != vocabulary.decode_bytes(ids):
+                raise TextIndexError(
+                    "the text of this vocabulary's tokens is not that of each, one after the other, so it cannot be "
+                    "indexed; encode the documents with another kind of vocabulary"
+                )
 
 
 @compiled

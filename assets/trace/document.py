@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from assets.trace.errors import TraceError
 from assets.trace.run import TracedRun
-from training.shards import Place
+from training.shards import SPLITS, Place, SplitName
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,24 @@ def trace_document(run: TracedRun, doc_id: str) -> DocumentTrace:
     Raises:
         TraceError: If no source has such a document, or several have.
     """
+    found: list[tuple[int, SplitName, Place]] = []
     for source, shards in enumerate(run.sources):
-        place = shards.train.find(doc_id)
-        if place is not None:
-            return DocumentTrace(place.doc_id, shards.dump, "train", place.length, _steps(run, source, place))
-        place = shards.validation.find(doc_id)
-        if place is not None:
-            return DocumentTrace(place.doc_id, shards.dump, "validation", place.length, ())
-    names = ", ".join(shards.dump for shards in run.sources)
-    raise TraceError(f"no document {doc_id} is in the token shards of {names}; `corpusline ledger --document` says why")
+        for split in SPLITS:
+            place = shards.split(split).find(doc_id)
+            if place is not None:
+                found.append((source, split, place))
+    found = [each for each in found if each[2].doc_id == doc_id] or found
+    if not found:
+        names = ", ".join(shards.dump for shards in run.sources)
+        raise TraceError(
+            f"no document {doc_id} is in the token shards of {names}; `corpusline ledger --document` says why"
+        )
+    if len(found) > 1:
+        several = ", ".join(f"{place.doc_id} of {run.sources[source].dump}" for source, _, place in found)
+        raise TraceError(f"several documents begin with {doc_id}: {several}; write more of it")
+    ((source, split, place),) = found
+    steps = _steps(run, source, place) if split == "train" else ()
+    return DocumentTrace(place.doc_id, run.sources[source].dump, split, place.length, steps)
 
 
 def _steps(run: TracedRun, source: int, place: Place) -> tuple[SeenStep, ...]:

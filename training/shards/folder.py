@@ -31,7 +31,8 @@ class Shards:
     """An opened shard folder.
 
     Attributes:
-        folder: Where it lies.
+        folder: Where its files are on this machine.
+        origin: What it was opened from: that folder, or the one on object storage.
         sha256: Of its ``shards.json``, in hex, which names the hash of every file of token ids.
         vocabulary_hash: SHA-256 of the ``tokenizer.json`` that made the ids, in hex.
         vocabulary_size: Ids lie below it.
@@ -44,6 +45,7 @@ class Shards:
     """
 
     folder: Path
+    origin: Path | RemoteFolder
     sha256: str
     vocabulary_hash: str
     vocabulary_size: int
@@ -96,6 +98,7 @@ def open_shards(folder: Path | RemoteFolder, *, vocabulary_hash: str | None = No
         )
         shards = Shards(
             folder=folder,
+            origin=folder if remote is None else remote,
             sha256=hashlib.sha256(content).hexdigest(),
             vocabulary_hash=description["vocabulary_hash"],
             vocabulary_size=vocabulary_size,

@@ -121,8 +121,11 @@ def test_another_vocabulary_is_refused(tmp_path: Path, byte_bpe: Path, word: Pat
         build_text_index(tmp_path / "shards", word, settings=TextIndexSettings(), out=tmp_path / "index")
 
 
-def test_tokens_that_do_not_decode_one_by_one_are_refused(tmp_path: Path, pieces_of_words: Path) -> None:
-    write_shards(tmp_path / "shards", ENGLISH, pieces_of_words)
+@pytest.mark.parametrize("before", [[], ["a"]])  # the second one has no continued word
+def test_tokens_that_do_not_decode_one_by_one_are_refused(
+    tmp_path: Path, pieces_of_words: Path, before: list[str]
+) -> None:
+    write_shards(tmp_path / "shards", [*before, *ENGLISH], pieces_of_words)
     (tmp_path / "index").mkdir()
     with pytest.raises(TextIndexError, match="cannot be indexed"):
         build_text_index(tmp_path / "shards", pieces_of_words, settings=TextIndexSettings(), out=tmp_path / "index")

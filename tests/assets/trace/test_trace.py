@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -131,6 +132,29 @@ def test_what_cannot_be_traced(tmp_path: Path) -> None:
     (model.folder / "run.json").unlink()
     with pytest.raises(TraceError, match=r"there is no run\.json in it"):
         open_run(model.folder)
+
+
+def test_the_beginning_of_several_ids_is_no_document(tmp_path: Path) -> None:
+    """Also where each split of each dump has one at most."""
+    texts = [f"今天第{number}次去书店。" for number in range(18)]
+    run = open_run(make_model(tmp_path / "model", {"zh": texts}).folder)
+    trained, validated = doc_id("zh", 16), doc_id("zh", 17)
+    with pytest.raises(TraceError, match=rf"several documents .*: {trained} of zh, {validated} of zh; write more"):
+        trace_document(run, trained[:-1])
+    assert trace_document(run, trained).split == "train"
+    assert trace_document(run, validated).split == "validation"
+
+
+def test_shards_on_object_storage_are_searched(tmp_path: Path) -> None:
+    model = make_model(tmp_path / "model", {"zh": CHINESE}, samples={"shuffle_chunk_tokens": 40})
+    (expected,) = text_report(open_run(model.folder), "第7次去书店", limit=5).places
+    shutil.rmtree(outputs_folder("text_index", "zh"))
+    record = json.loads((model.folder / "run.json").read_text())
+    for source in record["data"]:
+        source["folder"] = Path(source["folder"]).as_uri()
+    (model.folder / "run.json").write_text(json.dumps(record | {"cache": str(tmp_path / "cache")}))
+    (found,) = text_report(open_run(model.folder), "第7次去书店", limit=5).places
+    assert (found.doc_id, found.steps) == (expected.doc_id, expected.steps)
 
 
 def test_a_phrase_leads_to_documents_steps_and_bytes(tmp_path: Path) -> None:
