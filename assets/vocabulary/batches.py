@@ -9,11 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import regex
 
 _BATCH_BYTES = 4 << 20
 _BATCH_ROWS = 4096
-_LINE_END = regex.compile(r"\n(?![\r\n])")
 
 
 def document_batches(folder: Path, columns: Sequence[str]) -> Iterator[pa.Table]:
@@ -33,24 +31,6 @@ def document_batches(folder: Path, columns: Sequence[str]) -> Iterator[pa.Table]
         with pq.ParquetFile(path) as opened:
             for group in range(opened.num_row_groups):
                 yield from _slices(opened.read_row_group(group, columns=list(columns)))
-
-
-def pieces(text: str, limit: int) -> Iterator[str]:
-    """A text cut into parts that encode to the same tokens as the whole.
-
-    A cut is made behind a line end, where no token of this room's three kinds crosses; so a text without line ends
-    stays in one piece.
-
-    Args:
-        text: Any text.
-        limit: Characters after which the next line end is a cut.
-    """
-    start = 0
-    while len(text) - start > limit and (match := _LINE_END.search(text, start + limit - 1)) is not None:
-        yield text[start : match.end()]
-        start = match.end()
-    if start < len(text):
-        yield text[start:]
 
 
 def _slices(table: pa.Table) -> Iterator[pa.Table]:

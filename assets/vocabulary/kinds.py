@@ -22,11 +22,12 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from assets.vocabulary.byte_letters import byte_letters
-from assets.vocabulary.patterns import LONGEST_RUN, UNSPACED, pre_tokenizer
+from assets.vocabulary.patterns import LONGEST_HAN_RUN, LONGEST_RUN, UNSPACED, pre_tokenizer
 from assets.vocabulary.settings import END_OF_DOCUMENT, VocabularySettings
 
 UNKNOWN = "<|unknown|>"
 BYTES = 256
+CHARACTER_PATTERN = r"[\s\S]"
 _WORD_CHARACTER = rf"[\p{{L}}\p{{M}}\p{{N}}_&&[^{UNSPACED}]]"
 
 
@@ -52,7 +53,9 @@ def untrained(settings: VocabularySettings) -> tuple[Any, Any]:
         common["vocab_size"] = settings.size - BYTES
     else:
         tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate(special)}, unk_token=UNKNOWN))
-        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_word_pattern(settings)), behavior="removed", invert=True)
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(
+            Regex(word_pattern(settings.longest_han_run)), behavior="removed", invert=True
+        )
     return tokenizer, trainers.WordLevelTrainer(min_frequency=settings.minimum_frequency, **common)
 
 
@@ -110,15 +113,21 @@ def _byte_level(model: Any, settings: VocabularySettings) -> Tokenizer:
 
 
 def _characters() -> Any:
-    return pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
+    return pre_tokenizers.Split(Regex(CHARACTER_PATTERN), behavior="isolated")
 
 
-def _word_pattern(settings: VocabularySettings) -> str:
+def word_patterns() -> list[str]:
+    """The regular expressions of the kind word, for every length of a Chinese one."""
+    return [word_pattern(han) for han in range(1, LONGEST_HAN_RUN + 1)]
+
+
+def word_pattern(longest_han_run: int) -> str:
+    """The regular expression whose matches are words, of which a Chinese one has at most so many characters."""
     run = f"{_WORD_CHARACTER}{{1,{LONGEST_RUN}}}"
     return "|".join(
         [
             r"\n",
-            rf"(?<!\S)[{UNSPACED}]{{1,{settings.longest_han_run}}}(?!\S)",
+            rf"(?<!\S)[{UNSPACED}]{{1,{longest_han_run}}}(?!\S)",
             rf"{run}(?:['’]{run}|(?<=\p{{N}})[.,](?=\p{{N}}){run})*",
             r"\S",
         ]

@@ -18,21 +18,25 @@ Runs of anything are bounded there, so that text without spaces takes neither mu
 
 from __future__ import annotations
 
+from functools import lru_cache
+from itertools import product
 from typing import Any
 
 from tokenizers import Regex, pre_tokenizers
 
+LONGEST_HAN_RUN, MOST_DIGITS = 16, 16
+"""The largest that ``longest_han_run`` and ``digits_per_token`` may be."""
 LONGEST_RUN = 48
 """The longest word of English dictionaries has 45 letters."""
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}ー"
 
-_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _GPT4 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
     r"|\s+(?!\S)|\s+"
 )
-_PEERS = {"gpt2": _GPT2, "gpt4": _GPT4, "llama3": _GPT4, "qwen": _GPT4.replace(r"\p{N}{1,3}", r"\p{N}")}
-PATTERNS = ("corpusline", *_PEERS)
+PEERS = {"gpt2": GPT2, "gpt4": _GPT4, "llama3": _GPT4, "qwen": _GPT4.replace(r"\p{N}{1,3}", r"\p{N}")}
+PATTERNS = ("corpusline", *PEERS)
 
 
 def pattern_regex(name: str, *, longest_han_run: int, digits_per_token: int) -> str:
@@ -43,8 +47,8 @@ def pattern_regex(name: str, *, longest_han_run: int, digits_per_token: int) -> 
         longest_han_run: corpusline: most Chinese characters or kana in a piece.
         digits_per_token: corpusline: most digits in a piece.
     """
-    if name in _PEERS:
-        return _PEERS[name]
+    if name in PEERS:
+        return PEERS[name]
     letter = rf"[\p{{L}}&&[^{UNSPACED}]]"
     letter_or_mark = rf"[\p{{L}}\p{{M}}&&[^{UNSPACED}]]"
     run = f"{{1,{LONGEST_RUN}}}"
@@ -60,6 +64,15 @@ def pattern_regex(name: str, *, longest_han_run: int, digits_per_token: int) -> 
             r"\s",
         ]
     )
+
+
+@lru_cache(maxsize=1)
+def known_patterns() -> dict[str, tuple[int, int]]:
+    """The regular expressions of the pattern corpusline, with the most Chinese characters and digits in a piece."""
+    return {
+        pattern_regex("corpusline", longest_han_run=han, digits_per_token=digits): (han, digits)
+        for han, digits in product(range(1, LONGEST_HAN_RUN + 1), range(1, MOST_DIGITS + 1))
+    }
 
 
 def pre_tokenizer(name: str, *, longest_han_run: int, digits_per_token: int) -> Any:

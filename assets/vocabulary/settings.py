@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from assets.vocabulary.patterns import LONGEST_HAN_RUN, MOST_DIGITS
 from training.settings import Settings
 
 END_OF_DOCUMENT = "<|endoftext|>"
@@ -35,9 +36,12 @@ class VocabularySettings(Settings):
     )
     minimum_frequency: int = Field(2, ge=1, description="What occurs less often becomes no entry.")
     longest_han_run: int = Field(
-        4, ge=1, le=16, description="Most Chinese characters in an entry; bounds memory, since Chinese has no spaces."
+        4,
+        ge=1,
+        le=LONGEST_HAN_RUN,
+        description="Most Chinese characters in an entry; bounds memory, since Chinese has no spaces.",
     )
-    digits_per_token: int = Field(3, ge=1, le=16, description="Most digits in an entry.")
+    digits_per_token: int = Field(3, ge=1, le=MOST_DIGITS, description="Most digits in an entry.")
     special_tokens: list[str] = Field(
         default_factory=list,
         description="Further special tokens, for example <|im_start|> and <|im_end|> of chats, or <|fim_prefix|>, "

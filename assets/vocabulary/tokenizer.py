@@ -7,24 +7,21 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
-from assets.vocabulary.batches import pieces
 from assets.vocabulary.byte_letters import bytes_of
 from assets.vocabulary.errors import VocabularyError
 from assets.vocabulary.kinds import UNKNOWN
+from assets.vocabulary.long_texts import encode_texts
 from assets.vocabulary.settings import CHATML, END_OF_DOCUMENT, NO_TEMPLATE, VocabularySettings
 from training.artifact import file_sha256
 
 TOKENIZER = "tokenizer.json"
 CONFIGURATION = "tokenizer_config.json"
 
-# Encoding takes memory a character; a book on one line end after the other is encoded in parts.
-LONGEST_PIECE = 1 << 16
 _INVALID = re.compile("([\udc80-\udcff]+)")
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
 _CHATML = (
@@ -51,9 +48,7 @@ class Vocabulary:
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of each text. A special token's name in a text is text like any other and gets ordinary ids."""
-        cut = [list(pieces(text, LONGEST_PIECE)) for text in texts]
-        encoded = iter(self.tokenizer.encode_batch_fast(list(chain.from_iterable(cut)), add_special_tokens=False))
-        return [[token for encoding in islice(encoded, len(parts)) for token in encoding.ids] for parts in cut]
+        return encode_texts(self.tokenizer, texts)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, with U+FFFD for bytes that are no UTF-8; special tokens are left out."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import accumulate, chain, islice
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,8 @@ import pyarrow as pa
 from tokenizers import Tokenizer
 
 from assets.clean_text.arrays import strings
-from assets.vocabulary.batches import pieces
 from assets.vocabulary.encoders.encoded import EncodedTexts, Texts, UnsuitableError
-
-# Encoding takes memory a character; a book on one line end after the other is encoded in parts.
-LONGEST_PIECE = 1 << 16
+from assets.vocabulary.long_texts import encode_texts
 
 
 class ReferenceEncoder:
@@ -33,9 +30,7 @@ class ReferenceEncoder:
 
     def encode(self, texts: Texts) -> EncodedTexts:
         """Ids of texts without nulls."""
-        cut = [list(pieces(text, LONGEST_PIECE)) for text in strings(texts)]  # type: ignore[arg-type]
-        encoded = iter(self._tokenizer.encode_batch_fast(list(chain.from_iterable(cut)), add_special_tokens=False))
-        rows = [[token for encoding in islice(encoded, len(parts)) for token in encoding.ids] for parts in cut]
+        rows = encode_texts(self._tokenizer, strings(texts))  # type: ignore[arg-type]
         offsets = np.fromiter(accumulate(map(len, rows), initial=0), dtype=np.int64, count=len(rows) + 1)
         return EncodedTexts(np.fromiter(chain.from_iterable(rows), dtype=np.uint32, count=int(offsets[-1])), offsets)
 

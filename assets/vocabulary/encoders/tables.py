@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import lru_cache
-from itertools import chain, product
+from itertools import chain
 from operator import add
 from typing import Any, NamedTuple
 
@@ -18,9 +17,7 @@ from assets.vocabulary.kernels.classes import code_point_classes
 from assets.vocabulary.kernels.merge_table import ID_BITS, NO_ID, NO_RANK, merge_table
 from assets.vocabulary.kernels.piece_merging import fill_byte_pairs
 from assets.vocabulary.kernels.whole_characters import CHARACTERS, fill_characters
-from assets.vocabulary.patterns import pattern_regex
-
-_LONGEST_HAN_RUN, _MOST_DIGITS = 16, 16
+from assets.vocabulary.patterns import known_patterns
 
 
 class EncoderTables(NamedTuple):
@@ -113,20 +110,12 @@ def _names(sides: list[str]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int6
     return names.astype(np.uint8), np.concatenate([[0], np.cumsum(lengths)])
 
 
-@lru_cache(maxsize=1)
-def _known_patterns() -> dict[str, tuple[int, int]]:
-    return {
-        pattern_regex("corpusline", longest_han_run=han, digits_per_token=digits): (han, digits)
-        for han, digits in product(range(1, _LONGEST_HAN_RUN + 1), range(1, _MOST_DIGITS + 1))
-    }
-
-
 def _pattern_of(definition: dict[str, Any]) -> tuple[int, int]:
     """Most Chinese characters and most digits in a piece."""
     steps = (definition["pre_tokenizer"] or {}).get("pretokenizers", [])
     if len(steps) == 2 and steps[0]["type"] == "Split" and steps[1] == _byte_level():
         split = steps[0]
-        known = _known_patterns().get(split["pattern"].get("Regex"))
+        known = known_patterns().get(split["pattern"].get("Regex"))
         if known is not None and split["behavior"] == "Isolated" and not split["invert"]:
             return known
     raise UnsuitableError("it cuts text by another pattern than corpusline")

@@ -3,11 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assets.vocabulary.batches import document_batches, pieces
-from assets.vocabulary.tokenizer import Vocabulary
+from assets.vocabulary.batches import document_batches
 from tests.assets.vocabulary.documents import ENGLISH, document_id, write_documents
 
 MEBIBYTE = 1 << 20
@@ -39,30 +37,3 @@ def test_no_documents_is_no_batch_and_no_folder_is_refused(tmp_path: Path) -> No
     assert list(document_batches(write_documents(tmp_path / "dump", []), ["text"])) == []
     with pytest.raises(FileNotFoundError, match=r"holds no documents-\*.parquet; run the stage"):
         next(document_batches(tmp_path, ["text"]))
-
-
-@pytest.mark.parametrize(
-    ("text", "limit", "parts"),
-    [
-        ("", 1, []),
-        ("one line", 2, ["one line"]),
-        ("ab\ncd\nef", 1, ["ab\n", "cd\n", "ef"]),
-        ("ab\ncd\nef", 4, ["ab\ncd\n", "ef"]),
-        ("ab\n\r\n\ncd", 1, ["ab\n\r\n\n", "cd"]),
-        ("ab\n", 1, ["ab\n"]),
-    ],
-)
-def test_texts_are_cut_behind_line_ends(text: str, limit: int, parts: list[str]) -> None:
-    assert list(pieces(text, limit)) == parts
-
-
-@settings(deadline=None)
-@given(text_with_lines, st.integers(1, 40))
-def test_pieces_encode_to_the_tokens_of_the_whole(
-    byte_bpe: Vocabulary, character: Vocabulary, word: Vocabulary, text: str, limit: int
-) -> None:
-    parts = list(pieces(text, limit))
-    assert "".join(parts) == text
-    for vocabulary in (byte_bpe, character, word):
-        whole = vocabulary.encode_batch([text])[0]
-        assert [token for ids in vocabulary.encode_batch(parts) for token in ids] == whole
