@@ -20,8 +20,8 @@ from assets.vocabulary.kinds import special_tokens
 from assets.vocabulary.patterns import LONGEST_RUN, pre_tokenizer
 from assets.vocabulary.settings import VocabularySettings
 
-# So far below every sum of scores that a special token is never chosen for a text that holds its name.
-_NEVER = -1e9
+NEVER = -1e9
+"""So far below every sum of scores that a special token is never chosen for a text that holds its name."""
 _LETTERS_OF_A_PIECE = 4 * (LONGEST_RUN + 1)
 
 
@@ -33,7 +33,7 @@ def train_unigram(texts: Iterable[str], settings: VocabularySettings) -> Tokeniz
     counts = Counter(piece for text in texts for piece, _ in cutter.pre_tokenize_str(text))
     scores = _scores(counts, settings)
     lowest = min(scores.values(), default=0.0)
-    entries = [(token, _NEVER) for token in special_tokens(settings)]
+    entries = [(token, NEVER) for token in special_tokens(settings)]
     entries += sorted(scores.items(), key=lambda entry: (-entry[1], entry[0]))
     entries += [(letter, lowest) for letter in byte_letters() if letter not in scores]
     tokenizer = Tokenizer(models.Unigram(entries, unk_id=None))

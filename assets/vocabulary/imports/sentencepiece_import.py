@@ -10,12 +10,18 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from assets.vocabulary.imports.sentencepiece_model import (
     BPE,
     CONTROL,
+    NORMAL,
     UNIGRAM,
     UNKNOWN,
     USER_DEFINED,
     SentencePieceModel,
     read_model,
 )
+from assets.vocabulary.unigram import NEVER
+
+_OF_TEXT = (NORMAL, USER_DEFINED)
+"""Types of pieces that are found in texts. The names of others are text like any other, if all of their characters are
+pieces: an unknown one costs more than anything, also than a name that is never to be found."""
 
 
 def from_sentencepiece(content: bytes) -> Tokenizer:
@@ -29,7 +35,7 @@ def from_sentencepiece(content: bytes) -> Tokenizer:
         raise ValueError("it is neither a unigram nor a BPE model")
     unknown = next((number for number, piece in enumerate(model.pieces) if piece.type == UNKNOWN), None)
     if model.kind == UNIGRAM:
-        entries = [(piece.text, piece.score) for piece in model.pieces]
+        entries = [(piece.text, piece.score if piece.type in _OF_TEXT else NEVER) for piece in model.pieces]
         tokenizer = Tokenizer(models.Unigram(entries, unk_id=unknown, byte_fallback=model.byte_fallback))
     else:
         vocabulary = {piece.text: number for number, piece in enumerate(model.pieces)}
@@ -43,8 +49,8 @@ def from_sentencepiece(content: bytes) -> Tokenizer:
             )
         )
     tokenizer.normalizer = _normalizer(model)
-    scheme = "always" if model.add_dummy_prefix else "never"
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme=scheme, split=False)
+    # Metaspace itself would put no space before a text that begins with one, as SentencePiece does.
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="never", split=False)
     steps: list[Any] = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
     if model.add_dummy_prefix:
         steps.append(decoders.Strip(" ", 1, 0))
@@ -75,14 +81,16 @@ def _normalizer(model: SentencePieceModel) -> Any:
         steps.append(normalizers.Precompiled(model.charsmap))
     if model.remove_extra_whitespaces:
         steps += [normalizers.Strip(left=True, right=True), normalizers.Replace(Regex(" {2,}"), " ")]
+    if model.add_dummy_prefix:
+        steps.append(normalizers.Prepend(" "))
     return normalizers.Sequence(steps) if steps else None
 
 
 def _merges(model: SentencePieceModel) -> list[tuple[str, str]]:
     """Every way to make an entry of two others, those of high scores first (they were learned first)."""
-    ids = {piece.text: number for number, piece in enumerate(model.pieces)}
+    ids = {piece.text: number for number, piece in enumerate(model.pieces) if piece.type in _OF_TEXT}
     found = []
-    for piece in model.pieces:
+    for piece in filter(lambda piece: piece.type in _OF_TEXT, model.pieces):
         for cut in range(1, len(piece.text)):
             left, right = piece.text[:cut], piece.text[cut:]
             if left in ids and right in ids:

@@ -27,10 +27,10 @@ def imported(folder: Path, uri: Path, **settings: Any) -> Vocabulary:
 def model(path: Path, kind: str, **options: Any) -> Path:
     written = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter([*ENGLISH, *CHINESE] * 4),
+        sentence_iterator=iter([*ENGLISH, *CHINESE, "< / s u n k > 0 x 4 1 E 6"] * 4),
         model_writer=written,
         model_type=kind,
-        vocab_size=600 if options.get("byte_fallback") else 330,
+        vocab_size=600 if options.get("byte_fallback") else 350,
         hard_vocab_limit=False,
         minloglevel=2,
         num_threads=1,
@@ -52,18 +52,21 @@ def model(path: Path, kind: str, **options: Any) -> Path:
             "add_dummy_prefix": False,
             "remove_extra_whitespaces": False,
         },
+        {"normalization_rule_name": "identity", "byte_fallback": True, "remove_extra_whitespaces": False},
+        {},
     ],
-    ids=["usual", "identity", "plain"],
+    ids=["usual", "identity", "plain", "a space before", "no bytes"],
 )
 def test_sentencepiece_models_give_its_own_ids(tmp_path: Path, kind: str, options: dict[str, Any]) -> None:
     path = model(tmp_path / "x.model", kind, **options)
     vocabulary = imported(tmp_path / "out", path)
     processor = sentencepiece.SentencePieceProcessor(model_file=str(path))
-    texts = [*ENGLISH, *CHINESE, "a  b ", "unseen 龘 letters Ж", "1 2"]
+    texts = [*ENGLISH, *CHINESE, "a  b ", "unseen 龘 letters Ж", "1 2", " a", "  a", " ", "", "▁a"]
+    texts += ["a <s>b</s> <unk>", "<0x41> <0xE6>", "price <s>10</s> now"]
     assert vocabulary.encode_batch(texts) == processor.encode(texts)
     assert vocabulary.tokenizer.id_to_token(vocabulary.end_of_document) == "<|endoftext|>"
-    if "add_dummy_prefix" in options:
-        for text in texts:
+    if options.get("remove_extra_whitespaces") is False:
+        for text in filter(lambda text: "▁" not in text, texts):
             assert vocabulary.decode(vocabulary.encode_batch([text])[0]) == text
 
 
