@@ -19,16 +19,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, trainers
 
 from assets.vocabulary.byte_letters import byte_letters
-from assets.vocabulary.patterns import LONGEST_HAN_RUN, LONGEST_RUN, UNSPACED, pre_tokenizer
+from assets.vocabulary.patterns import character_pre_tokenizer, pre_tokenizer, word_pre_tokenizer
 from assets.vocabulary.settings import END_OF_DOCUMENT, VocabularySettings
 
 UNKNOWN = "<|unknown|>"
 BYTES = 256
-CHARACTER_PATTERN = r"[\s\S]"
-_WORD_CHARACTER = rf"[\p{{L}}\p{{M}}\p{{N}}_&&[^{UNSPACED}]]"
 
 
 def special_tokens(settings: VocabularySettings) -> list[str]:
@@ -49,13 +47,11 @@ def untrained(settings: VocabularySettings) -> tuple[Any, Any]:
     common: dict[str, Any] = {"vocab_size": settings.size, "special_tokens": special, "show_progress": False}
     tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate(special)}, unk_token=special[0]))
     if settings.kind == "character":
-        tokenizer.pre_tokenizer = _characters()
+        tokenizer.pre_tokenizer = character_pre_tokenizer()
         common["vocab_size"] = settings.size - BYTES
     else:
         tokenizer = Tokenizer(models.WordLevel({token: i for i, token in enumerate(special)}, unk_token=UNKNOWN))
-        tokenizer.pre_tokenizer = pre_tokenizers.Split(
-            Regex(word_pattern(settings.longest_han_run)), behavior="removed", invert=True
-        )
+        tokenizer.pre_tokenizer = word_pre_tokenizer(settings.longest_han_run)
     return tokenizer, trainers.WordLevelTrainer(min_frequency=settings.minimum_frequency, **common)
 
 
@@ -90,7 +86,7 @@ def character_tokenizer(settings: VocabularySettings, characters: Sequence[str])
     entries = [*special_tokens(settings), *(f"<0x{byte:02X}>" for byte in range(BYTES)), *characters]
     model = models.BPE(vocab={entry: number for number, entry in enumerate(entries)}, merges=[], byte_fallback=True)
     tokenizer = Tokenizer(model)
-    tokenizer.pre_tokenizer = _characters()
+    tokenizer.pre_tokenizer = character_pre_tokenizer()
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
     tokenizer.add_special_tokens(special_tokens(settings))
     return tokenizer
@@ -110,25 +106,3 @@ def _byte_level(model: Any, settings: VocabularySettings) -> Tokenizer:
     )
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer
-
-
-def _characters() -> Any:
-    return pre_tokenizers.Split(Regex(CHARACTER_PATTERN), behavior="isolated")
-
-
-def word_patterns() -> list[str]:
-    """The regular expressions of the kind word, for every length of a Chinese one."""
-    return [word_pattern(han) for han in range(1, LONGEST_HAN_RUN + 1)]
-
-
-def word_pattern(longest_han_run: int) -> str:
-    """The regular expression whose matches are words, of which a Chinese one has at most so many characters."""
-    run = f"{_WORD_CHARACTER}{{1,{LONGEST_RUN}}}"
-    return "|".join(
-        [
-            r"\n",
-            rf"(?<!\S)[{UNSPACED}]{{1,{longest_han_run}}}(?!\S)",
-            rf"{run}(?:['’]{run}|(?<=\p{{N}})[.,](?=\p{{N}}){run})*",
-            r"\S",
-        ]
-    )

@@ -11,8 +11,7 @@ from typing import Any
 import regex
 from tokenizers import Tokenizer
 
-from assets.vocabulary.kinds import CHARACTER_PATTERN, word_patterns
-from assets.vocabulary.patterns import GPT2, PEERS, known_patterns
+from assets.vocabulary.patterns import CHARACTER_PATTERN, GPT2, PEERS, known_patterns, word_patterns
 
 LONGEST_PIECE = 1 << 16
 """Characters after which a text is cut where it may be."""

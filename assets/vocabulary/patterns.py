@@ -37,6 +37,8 @@ _GPT4 = (
 )
 PEERS = {"gpt2": GPT2, "gpt4": _GPT4, "llama3": _GPT4, "qwen": _GPT4.replace(r"\p{N}{1,3}", r"\p{N}")}
 PATTERNS = ("corpusline", *PEERS)
+CHARACTER_PATTERN = r"[\s\S]"
+_WORD_CHARACTER = rf"[\p{{L}}\p{{M}}\p{{N}}_&&[^{UNSPACED}]]"
 
 
 def pattern_regex(name: str, *, longest_han_run: int, digits_per_token: int) -> str:
@@ -82,5 +84,33 @@ def pre_tokenizer(name: str, *, longest_han_run: int, digits_per_token: int) -> 
         [
             pre_tokenizers.Split(Regex(regex), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+
+
+def character_pre_tokenizer() -> Any:
+    """The one of the kind character: every character is a piece."""
+    return pre_tokenizers.Split(Regex(CHARACTER_PATTERN), behavior="isolated")
+
+
+def word_pre_tokenizer(longest_han_run: int) -> Any:
+    """The one of the kind word: words are pieces, and what is none is left out."""
+    return pre_tokenizers.Split(Regex(word_pattern(longest_han_run)), behavior="removed", invert=True)
+
+
+def word_patterns() -> list[str]:
+    """The regular expressions of the kind word, for every length of a Chinese one."""
+    return [word_pattern(han) for han in range(1, LONGEST_HAN_RUN + 1)]
+
+
+def word_pattern(longest_han_run: int) -> str:
+    """The regular expression whose matches are words, of which a Chinese one has at most so many characters."""
+    run = f"{_WORD_CHARACTER}{{1,{LONGEST_RUN}}}"
+    return "|".join(
+        [
+            r"\n",
+            rf"(?<!\S)[{UNSPACED}]{{1,{longest_han_run}}}(?!\S)",
+            rf"{run}(?:['’]{run}|(?<=\p{{N}})[.,](?=\p{{N}}){run})*",
+            r"\S",
         ]
     )

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+import re
+from typing import Any, Literal, Self
 
+from jinja2 import Environment, TemplateSyntaxError
+from jinja2.meta import find_undeclared_variables
 from pydantic import Field, model_validator
 
-from assets.vocabulary.patterns import LONGEST_HAN_RUN, MOST_DIGITS
+from assets.vocabulary.patterns import (
+    LONGEST_HAN_RUN,
+    MOST_DIGITS,
+    character_pre_tokenizer,
+    pre_tokenizer,
+    word_pre_tokenizer,
+)
 from training.settings import Settings
 
 END_OF_DOCUMENT = "<|endoftext|>"
 CHATML, NO_TEMPLATE = "chatml", "none"
 CHATML_TOKENS = ("<|im_start|>", "<|im_end|>")
+_GENERATION = re.compile(r"{%-?\s*(?:end)?generation\s*-?%}")
 
 
 class VocabularySettings(Settings):
@@ -73,10 +83,46 @@ class VocabularySettings(Settings):
         named = [END_OF_DOCUMENT, *self.special_tokens, *self.added_tokens]
         if twice := sorted({token for token in named if named.count(token) > 1 or not token}):
             raise ValueError(f"'special_tokens' and 'added_tokens': {twice[0]!r} is named twice, reserved, or empty")
+        if self.kind != "imported":
+            whole = next((token for token in self.special_tokens if len(self._cut(token)) < 2), None)
+            if whole is not None:
+                raise ValueError(
+                    f"'special_tokens': {whole!r} is what a text is cut into as well, so that it would be special in a "
+                    f"text, too; name it as no text is cut, such as <|{whole}|>"
+                )
+        if self.chat_template not in (CHATML, NO_TEMPLATE):
+            _check_template(self.chat_template)
         missing = [token for token in CHATML_TOKENS if token not in self.special_tokens]
         if self.chat_template == CHATML and self.kind != "imported" and missing:
             raise ValueError(f"'chat_template' = chatml needs {' and '.join(missing)} among 'special_tokens'")
         return self
+
+    def _cut(self, text: str) -> list[Any]:
+        """The pieces that a text is cut into before tokens are made."""
+        if self.kind == "character":
+            cutter = character_pre_tokenizer()
+        elif self.kind == "word":
+            cutter = word_pre_tokenizer(self.longest_han_run)
+        else:
+            cutter = pre_tokenizer(
+                self.pattern, longest_han_run=self.longest_han_run, digits_per_token=self.digits_per_token
+            )
+        pieces: list[Any] = cutter.pre_tokenize_str(text)
+        return pieces
+
+
+def _check_template(template: str) -> None:
+    """Refuse what transformers could not read, or what says nothing of the messages."""
+    try:
+        # transformers has a tag of its own, which marks what the assistant says.
+        parsed = Environment(extensions=["jinja2.ext.loopcontrols"]).parse(_GENERATION.sub("", template))
+    except TemplateSyntaxError as error:
+        raise ValueError(f"'chat_template', line {error.lineno}, is no Jinja template: {error.message}") from None
+    if "messages" not in find_undeclared_variables(parsed):
+        raise ValueError(
+            f"'chat_template' = {template[:40]!r} is neither {NO_TEMPLATE} nor {CHATML}, nor a Jinja template that "
+            "writes 'messages'"
+        )
 
 
 class VocabularyReportSettings(Settings):

@@ -48,7 +48,7 @@ def as_dictionary(pieces: CountedPieces) -> dict[bytes, int]:
     pattern=st.sampled_from(PATTERNS),
     more=st.integers(0, 60),
     minimum=st.integers(1, 3),
-    special=st.sampled_from([[], ["ab"], ["<|im_start|>", "海"]]),
+    special=st.sampled_from([[], ["<ab>"], ["<|im_start|>", "<海>"]]),
 )
 @example(["abcabc abc", "bcabcab"], "corpusline", 60, 1, ["ab"])
 @example(["aaaaaaa aaa aaaa"], "gpt2", 60, 1, [])

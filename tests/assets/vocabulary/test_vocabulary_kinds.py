@@ -177,6 +177,13 @@ def test_special_and_added_tokens(tmp_path: Path) -> None:
         ({"special_tokens": ["<a>", "<a>"]}, "'<a>' is named twice"),
         ({"special_tokens": ["<|endoftext|>"]}, "is named twice, reserved"),
         ({"chat_template": "chatml"}, r"chatml needs <\|im_start\|> and <\|im_end\|> among 'special_tokens'"),
+        ({"chat_template": "ChatML"}, "'chat_template' = 'ChatML' is neither none nor chatml"),
+        ({"chat_template": "{% for m in messages %}\n{{ m"}, "'chat_template', line 2, is no Jinja template"),
+        ({"special_tokens": ["我"], "kind": "character"}, r"'我' is what a text is cut into .* such as <\|我\|>"),
+        ({"special_tokens": ["don't"], "kind": "word"}, '"don\'t" is what a text is cut into'),
+        ({"special_tokens": ["abc"]}, "'abc' is what a text is cut into"),
+        ({"special_tokens": ["a"], "kind": "byte"}, "'a' is what a text is cut into"),
+        ({"special_tokens": ["abc"], "kind": "unigram", "pattern": "gpt4"}, "'abc' is what a text is cut into"),
         ({"pattern": "gpt3"}, "'pattern' = 'gpt3'"),
         ({"longest_han_run": 17}, "'longest_han_run' = 17"),
     ],
@@ -184,6 +191,17 @@ def test_special_and_added_tokens(tmp_path: Path) -> None:
 def test_settings_that_do_not_go_together(values: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         VocabularySettings.parse(values, origin="vocabulary")
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for message in messages %}{% generation %}{{ message.content }}{% endgeneration %}{% endfor %}",
+        "{%- for message in messages -%}{%- if loop.last -%}{%- break -%}{%- endif -%}{{ message }}{%- endfor -%}",
+    ],
+)
+def test_templates_as_transformers_reads_them(template: str) -> None:
+    assert VocabularySettings.parse({"chat_template": template}, origin="vocabulary").chat_template == template
 
 
 def test_a_unigram_vocabulary_is_the_same_whatever_the_threads(tmp_path: Path) -> None:
