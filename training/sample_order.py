@@ -8,9 +8,10 @@ shares of the sources. A context shorter than the longest divides it, and a wind
 
 Order. Within a phase samples come in blocks. In each block every source has the same number of samples, its share;
 their order in the block is a keyed shuffle. The k-th sample of a source in the phase leads to a window by a keyed
-permutation of its epoch, and every phase goes on where the one before it ended. Nothing is stored: any sample can be
-asked for at once, a resume is one integer, and neither ranks nor micro-batches have a part in it. Keys name sources,
-not their places, so that phases and sources can be added to the end of an order without a change to what was before.
+permutation of its epoch, and every phase goes on where the one before it ended; what is asked for behind the last one
+is like it. Nothing is stored: any sample can be asked for at once, a resume is one integer, and neither ranks nor
+micro-batches have a part in it. Keys name sources, not their places, so that phases and sources can be added to the end
+of an order without a change to what was before.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Phase(NamedTuple):
     """A stretch of steps that are alike.
 
     Attributes:
-        steps: Their number; the last phase has no end.
+        steps: Their number.
         batch: Samples of a step.
         parts: Samples that a window is cut into: the longest context by this phase's.
         shares: Of the samples, by source; 0 where a source is not read. They need not add up to 1.
@@ -131,8 +132,12 @@ class SampleOrder:
         self._parts_permutation = lru_cache(maxsize=4 * len(sources) + 16)(self._segment_permutation)
         self._ordered: list[_PhaseOrder] = []
         start = _Start(0, 0, np.zeros(len(sources), dtype=np.int64))
-        for number, phase in enumerate(phases):
-            last = number == len(phases) - 1
+        stretches = list(phases)
+        if phases[-1].parts > 1:
+            # Parts are mixed up to the end of their phase, which must not depend on whether another one follows.
+            stretches.append(phases[-1])
+        for number, phase in enumerate(stretches):
+            last = number == len(stretches) - 1
             ordered = _PhaseOrder(names, number, phase, seed=seed, start=start, endless=last)
             self._ordered.append(ordered)
             start = ordered.end

@@ -108,12 +108,20 @@ def test_phases_and_sources_are_added_without_a_change_to_what_was_before(order:
         seed=order.seed,
         chunk_windows=order._chunk_windows,
     )
-    if order.phases[-1].parts == 1:
-        assert listed(order, 0, before) == listed(longer, 0, before)
-    seen = Counter(listed(longer, 0, before))
+    seen = listed(longer, 0, before)
+    assert seen == listed(order, 0, before)
     after = listed(longer, before, 200)
-    assert not set(after) & set(seen)
+    assert not {sample[:3] for sample in after} & {sample[:3] for sample in seen}
     assert {sample.source for sample in after} == set(range(len(order.sources) + 1))
+
+
+def test_what_a_last_phase_of_parts_has_left_of_an_epoch_comes_first_when_it_is_continued() -> None:
+    """Ten of forty windows by halves, then whole ones: the thirty others."""
+    source, halves = OrderedSource("en", 40), Phase(5, 4, 2, (1.0,))
+    before = Counter(sample[:3] for sample in listed(SampleOrder([source], [halves], seed=0), 0, 20))
+    assert set(before.values()) == {2}
+    after = listed(SampleOrder([source], [halves, Phase(20, 4, 1, (1.0,))], seed=0), 20, 30)
+    assert {sample[:3] for sample in after} | set(before) == {(0, 0, window) for window in range(40)}
 
 
 @given(order=worlds(), samples=st.integers(0, 5000))
