@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -151,7 +152,8 @@ class SampleReader:
 
         The inverse of ``positions``.
         """
-        epochs = int(np.ceil(self.order.epochs(samples)[source] - 1e-9)) + 1
+        used = math.ceil(self.order.windows_used(samples)[source])
+        epochs = -(-used // self.order.sources[source].windows)
         found = []
         for epoch, window in self._rows[source].windows_with(start, length, epochs):
             for number, _ in self.order.window_samples(source, epoch, window):

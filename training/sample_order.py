@@ -204,6 +204,16 @@ class SampleOrder:
                 windows += ordered.counts(taken) / ordered.phase.parts
         return [float(read) / source.windows for read, source in zip(windows, self.sources, strict=True)]
 
+    def windows_used(self, samples: int) -> list[float]:
+        """Windows of each source, counted over all epochs, that the first ``samples`` samples use up.
+
+        More than they read where a phase ends within a window: the rest of that one is left out.
+        """
+        ordered = self._of_sample(max(0, samples - 1))
+        counts = ordered.counts(samples - ordered.start.sample)
+        used: list[float] = (ordered.start.windows + counts / ordered.phase.parts).tolist()
+        return used
+
     def _of_sample(self, number: int) -> _PhaseOrder:
         return self._ordered[bisect_right(self._first_samples, number) - 1]
 

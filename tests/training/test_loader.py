@@ -118,6 +118,24 @@ def test_every_row_is_what_its_positions_say_and_back(world: tuple[list[list[int
                 assert reader.samples_of(source, document.start, document.ids.size, samples=total) == expected
 
 
+def test_a_source_of_one_window_is_found_in_every_phase_of_short_sequences(tmp_path: Path) -> None:
+    """Each phase reads some of the window's eight parts and leaves the others out."""
+    documents: list[Documents] = [[("train", [n + 1] * 9) for n in range(count)] for count in (100, 2)]
+    shards = [write(tmp_path / name, pages, dump=name) for name, pages in zip(("en", "zh"), documents, strict=True)]
+    how = settings_of(
+        model=settings_of().model_dump()["model"] | {"context": 16},
+        steps=12,
+        curriculum=[{"steps": 2, "context": 2, "weights": {"en": 0.7, "zh": 0.3}}] * 6,
+    )
+    reader = reader_of(tmp_path, shards, how)
+    places = [reader.positions(number) for number in range(48)]
+    for document in shards[1].train.iterate():
+        inside = range(document.start, document.start + document.ids.size)
+        expected = [n for n, (source, positions) in enumerate(places) if source == 1 and {*positions} & {*inside}]
+        assert reader.order.sample(expected[-1]).epoch > 3
+        assert reader.samples_of(1, document.start, document.ids.size, samples=48) == expected
+
+
 @settings(max_examples=40)
 @given(world=worlds())
 def test_no_token_is_a_target_twice_before_all_were(world: tuple[list[list[int]], dict[str, Any], int]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections import Counter
 from itertools import pairwise
 
@@ -131,6 +132,23 @@ def test_epochs_count_windows(order: SampleOrder, samples: int) -> None:
         read[sample.source] += 1 / order.step(order.step_of(number)).parts
     expected = [count / source.windows for count, source in zip(read, order.sources, strict=True)]
     assert order.epochs(samples) == pytest.approx(expected)
+
+
+@given(order=worlds(), samples=st.integers(0, 5000))
+def test_windows_used_reach_to_the_last_epoch(order: SampleOrder, samples: int) -> None:
+    last = dict.fromkeys(range(len(order.sources)), -1)
+    for sample in listed(order, 0, samples):
+        last[sample.source] = max(last[sample.source], sample.epoch)
+    for number, (used, source) in enumerate(zip(order.windows_used(samples), order.sources, strict=True)):
+        assert math.ceil(used / source.windows) - 1 == last[number]
+        assert used >= order.epochs(samples)[number] * source.windows - 1e-9
+
+
+def test_a_phase_that_ends_within_a_window_uses_it_up() -> None:
+    """Three of eight parts in each of four phases: one and a half windows are read, four are used."""
+    order = SampleOrder([OrderedSource("en", 1)], [Phase(1, 3, 8, (1.0,))] * 4, seed=0)
+    assert [order.windows_used(samples) for samples in (0, 2, 3, 4, 12)] == [[0.0], [0.25], [0.375], [1.125], [3.375]]
+    assert order.epochs(12) == [1.5]
 
 
 def test_mixture_is_exact_in_every_block() -> None:
