@@ -11,7 +11,7 @@ from pydantic import Field
 from training.permutation import SampleOrderError
 from training.settings import Settings
 
-# Shares are rounded to whole samples in a block.
+# Weights are written with few digits.
 _TOLERANCE = 1.01
 
 

@@ -365,6 +365,20 @@ class _PhaseOrder:
         return sources, ranks
 
 
+def windows_asked(phases: Sequence[Phase]) -> list[float]:
+    """What ``SampleOrder.windows_used`` would be after the phases if shares were not rounded to samples in blocks."""
+    asked = np.zeros(len(phases[0].shares))
+    for number, phase in enumerate(phases):
+        shares = np.asarray(phase.shares, dtype=np.float64) / sum(phase.shares)
+        windows = shares * (phase.steps * phase.batch / phase.parts)
+        if phase.parts > 1 and number < len(phases) - 1:
+            # Whole ones, however a sum of fractions was rounded.
+            windows = np.ceil(windows - 1e-6)
+        asked += windows
+    total: list[float] = asked.tolist()
+    return total
+
+
 def _check(phase: Phase, names: Sequence[str], number: int) -> None:
     where = f"phase {number}"
     if phase.steps < 1 or phase.batch < 1 or phase.parts < 1:

@@ -16,7 +16,7 @@ from training.permutation import SampleOrderError
 from training.report import REPORT
 from training.rows import CutRows, PackedRows
 from training.run_settings import RunSettings, TrainingSettings
-from training.sample_order import OrderedSource, Phase, SampleOrder
+from training.sample_order import OrderedSource, Phase, SampleOrder, windows_asked
 from training.settings import SettingsError, nearest
 from training.shards import ShardError, Shards
 
@@ -69,8 +69,8 @@ def training_samples(
         seed=settings.seed,
         chunk_windows=-(-chunk // context),
     )
-    first = sum(phase.steps * phase.batch for phase in phases)
-    check_epochs(names, order.epochs(first), settings.samples.mixture)
+    sizes = [_pass_windows(source, cut, context) for source, cut in zip(sources, rows, strict=True)]
+    check_epochs(names, _passes(order, sizes), settings.samples.mixture)
     return SampleReader(sources, rows, order, context, middle=_middle(settings, vocabulary))
 
 
@@ -138,6 +138,18 @@ def _rows(source: Shards, settings: TrainingSettings, plans: Path) -> CutRows | 
     if settings.samples.packing == "cut":
         return CutRows(source.train, settings.model.context)
     return PackedRows(plan_packing(source.train, settings.model.context, plans))
+
+
+def _pass_windows(source: Shards, rows: CutRows | PackedRows, context: int) -> float:
+    """Windows that hold all tokens of a source once: of a cut ring, also the fraction behind the last whole one."""
+    return max(rows.windows, source.train.token_count / context)
+
+
+def _passes(order: SampleOrder, sizes: Sequence[float]) -> list[float]:
+    """How often the phases of an order read each source, without what the rounding of its share adds."""
+    samples = sum(phase.steps * phase.batch for phase in order.phases)
+    both = zip(order.windows_used(samples), windows_asked(order.phases), sizes, strict=True)
+    return [min(used, asked) / size for used, asked, size in both]
 
 
 def _phases(settings: TrainingSettings, sources: Sequence[Shards], weights: Mapping[str, float]) -> list[Phase]:
