@@ -13,6 +13,8 @@ from training.settings import Settings
 
 # Weights are written with few digits.
 _TOLERANCE = 1.01
+# Of the budget: what is left of a source after earlier runs is not worth a share, and may be the error of a sum.
+_LEAST_LEFT = 1e-6
 
 
 class MixtureSettings(Settings):
@@ -38,18 +40,21 @@ class MixedSource:
         name: Name of the dump.
         weight: Its weight.
         tokens: Training tokens of one pass.
+        read: Tokens that earlier runs, which this one continues, have read of it in all their passes.
     """
 
     name: str
     weight: float
     tokens: int
+    read: float = 0.0
 
 
 def mixture_shares(sources: Sequence[MixedSource], settings: MixtureSettings, *, budget: int) -> list[float]:
     """Each source's share of the samples; they add up to 1.
 
     Temperature is that of Conneau and Lample 2019 (arXiv:1901.07291, section 3.1, where alpha is 1 / temperature);
-    unimax is algorithm 1 of Chung et al. 2023 (arXiv:2304.09151), which has no weights.
+    unimax is algorithm 1 of Chung et al. 2023 (arXiv:2304.09151), which has no weights; in a run that continues others
+    it is even in that run, up to what they have left of each source.
 
     Args:
         sources: At least one.
@@ -57,7 +62,8 @@ def mixture_shares(sources: Sequence[MixedSource], settings: MixtureSettings, *,
         budget: Tokens of the whole training.
 
     Raises:
-        SampleOrderError: If a weight is not a positive number, or unimax lacks ``max_epochs``.
+        SampleOrderError: If a weight is not a positive number, or unimax lacks ``max_epochs`` or finds every source
+            read so often.
     """
     if not sources:
         raise SampleOrderError("there is no source to mix: name one in 'data'")
@@ -99,8 +105,17 @@ def _unimax(sources: Sequence[MixedSource], max_epochs: float | None, budget: in
         raise SampleOrderError("'mixture.by' = 'unimax' needs 'max_epochs': how often a source may be read at most")
     amounts = [0.0] * len(sources)
     left = float(budget)
-    ascending = sorted(range(len(sources)), key=lambda number: (sources[number].tokens, number))
+    most = [source.tokens * max_epochs - source.read for source in sources]
+    for number, source in enumerate(sources):
+        if source.read and most[number] < budget * _LEAST_LEFT:
+            most[number] = 0.0
+    ascending = sorted(range(len(sources)), key=lambda number: (most[number], number))
     for done, number in enumerate(ascending):
-        amounts[number] = min(left / (len(sources) - done), sources[number].tokens * max_epochs)
+        amounts[number] = min(left / (len(sources) - done), most[number])
         left -= amounts[number]
+    if not any(amounts):
+        raise SampleOrderError(
+            f"the runs before have read {', '.join(source.name for source in sources)} 'max_epochs' = {max_epochs:g} "
+            "times already: raise the limit, or add a source"
+        )
     return amounts

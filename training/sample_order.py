@@ -365,13 +365,18 @@ class _PhaseOrder:
         return sources, ranks
 
 
-def windows_asked(phases: Sequence[Phase]) -> list[float]:
-    """What ``SampleOrder.windows_used`` would be after the phases if shares were not rounded to samples in blocks."""
+def windows_asked(phases: Sequence[Phase], *, continued: bool = False) -> list[float]:
+    """What ``SampleOrder.windows_used`` would be after the phases if shares were not rounded to samples in blocks.
+
+    Args:
+        phases: At least one.
+        continued: Others follow, which leave out what the last one has not read of a window.
+    """
     asked = np.zeros(len(phases[0].shares))
     for number, phase in enumerate(phases):
         shares = np.asarray(phase.shares, dtype=np.float64) / sum(phase.shares)
         windows = shares * (phase.steps * phase.batch / phase.parts)
-        if phase.parts > 1 and number < len(phases) - 1:
+        if phase.parts > 1 and (continued or number < len(phases) - 1):
             # Whole ones, however a sum of fractions was rounded.
             windows = np.ceil(windows - 1e-6)
         asked += windows

@@ -60,8 +60,10 @@ def training_samples(
                 f"{source.folder} has {source.train.token_count} training tokens, too few for one sequence of "
                 f"{context}; shorten the context, add documents to '{source.dump}', or leave it out"
             )
-    phases = [phase for run in earlier for phase in _phases(run.training, sources, _earlier_weights(run, sources))]
-    phases += _phases(settings, sources, dict(zip(names, weights, strict=True)))
+    phases: list[Phase] = []
+    for run in earlier:
+        phases += _phases(run.training, sources, _earlier_weights(run, sources), phases)
+    phases += _phases(settings, sources, dict(zip(names, weights, strict=True)), phases)
     chunk = settings.samples.shuffle_chunk_tokens
     order = SampleOrder(
         [OrderedSource(source.dump, cut.windows) for source, cut in zip(sources, rows, strict=True)],
@@ -85,8 +87,12 @@ def earlier_runs(settings: RunSettings) -> list[RunSettings]:
         return []
     folder = Path(settings.continue_from)
     before = finished_run(folder)
-    for name in ("seed", "samples"):
-        if getattr(before.training, name) != getattr(settings.training, name):
+    was, now = (
+        run.training.model_dump(include={"seed", "samples"}, exclude={"samples": {"mixture": {"max_epochs"}}})
+        for run in (before, settings)
+    )
+    for name in now:
+        if was[name] != now[name]:
             raise SettingsError(f"'continue_from': {folder} was trained with another '{name}'; use the same")
     if before.training.model.context != settings.training.model.context:
         raise SettingsError(f"'continue_from': {folder} was trained with another 'model.context'; use the same")
@@ -152,11 +158,15 @@ def _passes(order: SampleOrder, sizes: Sequence[float]) -> list[float]:
     return [min(used, asked) / size for used, asked, size in both]
 
 
-def _phases(settings: TrainingSettings, sources: Sequence[Shards], weights: Mapping[str, float]) -> list[Phase]:
+def _phases(
+    settings: TrainingSettings, sources: Sequence[Shards], weights: Mapping[str, float], before: Sequence[Phase]
+) -> list[Phase]:
+    """The phases of a run that goes on after those before."""
     names = [source.dump for source in sources]
+    read = windows_asked(before, continued=True) if before else [0.0] * len(names)
     mixed = [
-        MixedSource(source.dump, weights[source.dump], source.train.token_count)
-        for source in sources
+        MixedSource(source.dump, weights[source.dump], source.train.token_count, windows * settings.model.context)
+        for source, windows in zip(sources, read, strict=True)
         if source.dump in weights
     ]
     shares = dict(

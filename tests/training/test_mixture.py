@@ -59,6 +59,19 @@ def test_unimax_never_exceeds_the_limit_where_the_budget_allows(tokens: list[int
     assert all(a <= b * (1 + 1e-9) for a, b in pairwise(ordered))
 
 
+def test_unimax_gives_what_earlier_runs_have_left() -> None:
+    small, large = (MixedSource(source.name, 1.0, source.tokens, read) for source, read in ((SMALL, 300), (LARGE, 700)))
+    assert shares(small, large, by="unimax", max_epochs=4, budget=1000) == pytest.approx([0.1, 0.9])
+    assert shares(small, large, by="unimax", max_epochs=3, budget=1000) == [0.0, 1.0]
+    # The larger one has less left.
+    assert shares(small, large, by="unimax", max_epochs=0.5, budget=1000) == [0.0, 1.0]
+    assert shares(MixedSource("ja", 1.0, 90), large, by="unimax", max_epochs=0.5, budget=100) == pytest.approx(
+        [0.45, 0.55]
+    )
+    with pytest.raises(SampleOrderError, match=r"have read zh, en 'max_epochs' = 0\.4 times already: raise the limit"):
+        shares(small, large, by="unimax", max_epochs=0.4)
+
+
 def test_unimax_needs_a_limit() -> None:
     with pytest.raises(SampleOrderError, match="needs 'max_epochs'"):
         shares(SMALL, LARGE, by="unimax")
