@@ -10,8 +10,8 @@ Order. Within a phase samples come in blocks. In each block every source has the
 their order in the block is a keyed shuffle. The k-th sample of a source in the phase leads to a window by a keyed
 permutation of its epoch, and every phase goes on where the one before it ended; what is asked for behind the last one
 is like it. Nothing is stored: any sample can be asked for at once, a resume is one integer, and neither ranks nor
-micro-batches have a part in it. Keys name sources, not their places, so that phases and sources can be added to the end
-of an order without a change to what was before.
+micro-batches have a part in it. Keys name sources, not their places, so that phases can be added to the end of an
+order, and sources anywhere, without a change to what was before; but which source comes before which has to stay.
 """
 
 from __future__ import annotations

@@ -47,7 +47,8 @@ def training_samples(
     Raises:
         ShardError: If a training split is too short for one row, or two sources are of one dump.
         SampleOrderError: If the mixture is not possible.
-        SettingsError: If fill_in_the_middle lacks its tokens, or a phase names an unknown dump.
+        SettingsError: If fill_in_the_middle lacks its tokens, a phase names an unknown dump, or the sources of an
+            earlier run are not here as they were.
     """
     names = [source.dump for source in sources]
     if len(set(names)) != len(names):
@@ -198,7 +199,11 @@ def _phases(
 
 
 def _earlier_weights(run: RunSettings, sources: Sequence[Shards]) -> dict[str, float]:
-    """Weights of a run that is continued, by dump."""
+    """Weights of a run that is continued, by dump.
+
+    Raises:
+        SettingsError: If its sources are not among these, the same and in their order.
+    """
     by_dump = {source.dump: source for source in sources}
     for source in run.data:
         now = by_dump.get(source.dump)
@@ -208,6 +213,12 @@ def _earlier_weights(run: RunSettings, sources: Sequence[Shards]) -> dict[str, f
             raise SettingsError(
                 f"'continue_from': {now.folder} is not what '{source.dump}' was then; name the same shards"
             )
+    then = [source.dump for source in run.data]
+    if [dump for dump in by_dump if dump in then] != then:
+        raise SettingsError(
+            f"'continue_from': its sources were in the order {', '.join(then)}, on which the order of samples depends; "
+            "name them in this order in 'data', others wherever you like"
+        )
     return {source.dump: source.weight for source in run.data}
 
 

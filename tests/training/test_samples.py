@@ -124,3 +124,26 @@ def test_the_limit_of_passes_may_be_raised(tmp_path: Path) -> None:
     for samples in (unimax(3) | {"packing": "best_fit"}, {"mixture": {"by": "tokens"}}):
         with pytest.raises(SettingsError, match="was trained with another 'samples'; use the same"):
             trained(tmp_path, "other", sources, samples=samples, continue_from="one")
+
+
+def names(reader: SampleReader, samples: int) -> list[tuple[str, int, int]]:
+    """Source, epoch and window of the first samples."""
+    order = reader.order
+    return [(order.sources[number].name, *rest) for number, *rest, _ in map(order.sample, range(samples))]  # type: ignore[misc]
+
+
+def test_sources_are_added_anywhere_but_not_put_in_another_order(tmp_path: Path) -> None:
+    en, zh, ja = (shards_of(tmp_path, dump, 3200) for dump in ("en", "zh", "ja"))
+    one = trained(tmp_path, "one", [en, zh], steps=20)
+    expected = names(one, 160)
+    for number, sources in enumerate(([en, zh, ja], [en, ja, zh], [ja, en, zh])):
+        assert names(trained(tmp_path, f"two-{number}", sources, steps=20, continue_from="one"), 160) == expected
+    for sources in ([zh, en], [zh, ja, en]):
+        with pytest.raises(
+            SettingsError, match=r"sources were in the order en, zh, .*; name them in this order in 'data'"
+        ):
+            trained(tmp_path, "other", sources, steps=20, continue_from="one")
+    # The order of the second run is that of all three.
+    with pytest.raises(SettingsError, match="in the order en, ja, zh, on which"):
+        trained(tmp_path, "other", [en, zh, ja], steps=20, continue_from="two-1")
+    trained(tmp_path, "three", [en, ja, zh], steps=20, continue_from="two-1")
