@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tests.training.test_shards import END, write, writer_into
+from tests.training.test_shards import END, Documents, write, writer_into
 from training.artifact import file_sha256
 from training.run_settings import RunSettings
 from training.settings import SettingsError
@@ -55,6 +56,34 @@ def test_its_description_is_the_one_that_is_there_now(uri: str, tmp_path: Path) 
     assert (before.dump, after.dump) == ("reviews", "new")
     assert before.sha256 != after.sha256 == file_sha256(description)
     assert open_shards(tmp_path / "bucket" / "zh").sha256 == after.sha256
+
+
+def test_files_of_what_was_there_before_are_not_used(uri: str, tmp_path: Path) -> None:
+    bucket, limit = tmp_path / "bucket" / "zh", 40_000
+
+    def there() -> Split:
+        return open_shards(RemoteFolder(uri, tmp_path / "cache", limit_bytes=limit)).train
+
+    assert there().tokens(0, 200).max() == 199
+    assert there().spans(0, 200)[19].doc_id == f"{19:032x}"
+    shutil.rmtree(bucket)
+    others: Documents = [("train", [id + 500 for id in ids]) for _, ids in DOCUMENTS[-2::-1]]
+    here = write(bucket, [*others, ("validation", [5, 6])], shard_tokens=10).train
+    assert there().tokens(0, 200).tolist() == here.tokens(0, 200).tolist()
+    assert there().spans(0, 200) == here.spans(0, 200)
+    assert cached(tmp_path / "cache") <= limit, "old files leave it as all do"
+
+
+def test_the_bytes_are_on_the_disk_before_the_name(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named_at_sync: list[bool] = []
+    folder = RemoteFolder(uri, tmp_path / "cache", limit_bytes=1 << 20)
+
+    def sync(_: int) -> None:
+        named_at_sync.append((folder.local / "train-00000.bin").exists())
+
+    monkeypatch.setattr("os.fsync", sync)
+    folder.fetch("train-00000.bin")
+    assert named_at_sync == [False]
 
 
 def test_many_open_it_at_once(uri: str, tmp_path: Path) -> None:
@@ -136,10 +165,10 @@ def test_what_another_process_removed_is_let_go(uri: str, tmp_path: Path) -> Non
     for _ in range(2):
         for number in range(4):
             train.tokens(10 * number, 5)
-    assert len(mapped_files(folder.local)) == 4
-    (folder.local / "train-00001.bin").unlink()
+    assert len(mapped_files(tmp_path / "cache")) == 4
+    next((tmp_path / "cache").glob("*/train-00001.bin")).unlink()
     train.tokens(0, 5)
-    assert mapped_files(folder.local) == {"train-00000.bin"}
+    assert mapped_files(tmp_path / "cache") == {"train-00000.bin"}
 
 
 def test_an_abandoned_download_is_removed(uri: str, tmp_path: Path) -> None:

@@ -71,12 +71,16 @@ def open_shards(folder: Path | RemoteFolder, *, vocabulary_hash: str | None = No
     Raises:
         ShardError: Naming the file that is missing, cut short, or of another vocabulary.
     """
-    remote = folder if isinstance(folder, RemoteFolder) else None
-    where = remote.uri if remote is not None else str(folder)
-    folder = folder.local if isinstance(folder, RemoteFolder) else folder
+    where = folder.uri if isinstance(folder, RemoteFolder) else str(folder)
     path = f"{where}/{DESCRIPTION}"
+    remote = None
     try:
-        content = remote.read(DESCRIPTION) if remote is not None else (folder / DESCRIPTION).read_bytes()
+        if isinstance(folder, RemoteFolder):
+            content = folder.read(DESCRIPTION)
+            remote = folder.described_by(content)
+            folder = remote.local
+        else:
+            content = (folder / DESCRIPTION).read_bytes()
         description = json.loads(content)
         if description["format"] != FORMAT:
             raise ValueError(f"format {description['format']}, this program reads format {FORMAT}")

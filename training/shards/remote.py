@@ -2,13 +2,15 @@
 
 Files are fetched whole when a token of them is first asked for, checked against their hash, and the ones that were not
 used for longest are removed when the room is needed. Made for an order that stays in few files for a while
-(``training.permutation.ChunkedPermutation``). Processes may share the folder: a file that several want is fetched by
-one of them, while the others wait. A removed file keeps its room on the disk until each process that has it mapped asks
-for another file of its folder. A storage that does not answer is asked again for half a minute.
+(``training.permutation.ChunkedPermutation``). What a URI held before it got another ``shards.json`` is not used.
+Processes may share the folder: a file that several want is fetched by one of them, while the others wait. A removed
+file keeps its room on the disk until each process that has it mapped asks for another file of its folder. A storage
+that does not answer is asked again for half a minute.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 import os
@@ -17,7 +19,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import pyarrow as pa
 from pyarrow.fs import FileSelector, FileSystem, FileType
@@ -72,6 +74,14 @@ class RemoteFolder:
         except (pa.ArrowException, OSError, ValueError) as error:
             raise ShardError(f"{uri} cannot be opened: {error}") from None
         self.local.mkdir(parents=True, exist_ok=True)
+
+    def described_by(self, description: bytes) -> Self:
+        """The folder as this ``shards.json`` describes it, whose files are kept apart from those of any other."""
+        described = copy.copy(self)
+        identity = hashlib.sha256(self.uri.encode() + b"\0" + description)
+        described.local = self._cache / identity.hexdigest()[:16]
+        described.local.mkdir(parents=True, exist_ok=True)
+        return described
 
     def sizes(self) -> dict[str, int]:
         """Bytes of every file by name.
@@ -154,6 +164,9 @@ class RemoteFolder:
                 state.update(block)
                 file.write(block)
             file.truncate()
+            file.flush()
+            # Else a loss of power may leave the name and not the bytes, which are not hashed again.
+            os.fsync(file.fileno())
         return state.hexdigest()
 
     def _make_room(self, size: int, where: str) -> None:
