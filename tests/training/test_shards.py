@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -229,6 +230,19 @@ def folder(tmp_path: Path) -> Path:
 def test_missing_file(folder: Path, name: str) -> None:
     (folder / name).unlink()
     with pytest.raises(ShardError, match=name.replace(".", r"\.")):
+        open_shards(folder)
+
+
+@pytest.mark.parametrize("name", ["shards.json", "train-00000.bin"])
+def test_a_file_in_place_of_the_folder(folder: Path, name: str) -> None:
+    with pytest.raises(ShardError, match=rf"{re.escape(name)} is a file; name the folder that holds shards\.json"):
+        open_shards(folder / name)
+
+
+def test_a_description_that_is_a_folder(folder: Path) -> None:
+    (folder / "shards.json").unlink()
+    (folder / "shards.json").mkdir()
+    with pytest.raises(ShardError, match=r"shards\.json cannot be read \(.*Is a directory"):
         open_shards(folder)
 
 

@@ -115,6 +115,10 @@ def open_shards(folder: Path | RemoteFolder, *, vocabulary_hash: str | None = No
         )
     except FileNotFoundError:
         raise ShardError(f"{where} has no {DESCRIPTION}: it is no finished folder of token shards; {AGAIN}") from None
+    except NotADirectoryError:
+        raise ShardError(f"{where} is a file; name the folder that holds {DESCRIPTION}") from None
+    except OSError as error:
+        raise ShardError(f"{path} cannot be read ({error}); make the folder readable") from error
     except (ValueError, KeyError, TypeError) as error:
         raise ShardError(f"{path} is damaged ({error}); {AGAIN}") from None
     _check_files(where, folder if remote is None else remote, (*train.files, *validation.files), dtype)
