@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from training.artifact import file_sha256
 from training.shards import ShardError, Shards, ShardWriter, SplitName, open_shards, token_dtype
 
 END = 0
@@ -67,6 +68,7 @@ def test_bytes_on_disk_are_the_documented_ones(tmp_path: Path) -> None:
             "documents": 2,
             "bytes": 9,
             "sha256": hashlib.sha256(bytes([2, 1, 3, 0, 0, 0, 5, 0, 0, 0])).hexdigest(),
+            "index_sha256": file_sha256(tmp_path / "train-00000.index.parquet"),
         }
     ]
 
@@ -262,6 +264,34 @@ def test_flipped_byte_is_found_by_verify(folder: Path) -> None:
         open_shards(folder).train.verify()
 
 
+def without_index_hashes(folder: Path) -> None:
+    """As folders were before the hash of an index was kept."""
+    path = folder / "shards.json"
+    description = json.loads(path.read_text())
+    for split in description["splits"].values():
+        for file in split["files"]:
+            file.pop("index_sha256", None)
+    path.write_text(json.dumps(description))
+
+
+def test_a_flipped_bit_of_an_index_is_found_by_verify(folder: Path) -> None:
+    path = folder / "train-00000.index.parquet"
+    content = path.read_bytes()
+    open_shards(folder).train.verify()
+    for place in range(0, len(content), 7):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        with pytest.raises(ShardError, match=r"train-00000\.index\.parquet is damaged"):
+            open_shards(folder).train.verify()
+
+
+def test_a_folder_from_before_the_hash_of_an_index_was_kept(folder: Path) -> None:
+    documents = list(open_shards(folder).train.iterate())
+    without_index_hashes(folder)
+    shards = open_shards(folder)
+    shards.train.verify()
+    assert [document.doc_id for document in shards.train.iterate()] == [document.doc_id for document in documents]
+
+
 def test_index_of_another_shard(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     other = tmp_path_factory.mktemp("other")
     write(other, [("train", [9, 9, 9]), ("train", [9])])
@@ -308,6 +338,7 @@ def test_id_over_the_vocabulary_is_found_by_verify(folder: Path) -> None:
     description = json.loads((folder / "shards.json").read_text())
     old = description["splits"]["train"]["files"][0]["sha256"]
     (folder / "shards.json").write_text((folder / "shards.json").read_text().replace(old, digest))
+    without_index_hashes(folder)
     index = folder / "train-00000.index.parquet"
     table = pq.read_table(index)
     pq.write_table(table.replace_schema_metadata({"corpusline.shard_sha256": digest}), index)
@@ -324,6 +355,7 @@ def rewrite_index(folder: Path, column: str, values: list[object]) -> None:
     pq.write_table(
         table.replace_schema_metadata({b"corpusline.shard_sha256": metadata[b"corpusline.shard_sha256"]}), path
     )
+    without_index_hashes(folder)
 
 
 @pytest.mark.parametrize(

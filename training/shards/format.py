@@ -55,6 +55,7 @@ class ShardFile:
         bytes: UTF-8 bytes of the documents' texts.
         sha256: Of the ``.bin`` file's bytes, in hex.
         mask_sha256: Of the bytes of its loss mask; None without one, then all of its tokens are to be learned.
+        index_sha256: Of the bytes of its index; None in folders that were written before it was kept.
     """
 
     name: str
@@ -63,6 +64,7 @@ class ShardFile:
     bytes: int
     sha256: str
     mask_sha256: str | None = None
+    index_sha256: str | None = None
 
     @property
     def index_name(self) -> str:
@@ -73,6 +75,12 @@ class ShardFile:
     def mask_name(self) -> str:
         """Name of the loss mask that belongs to it."""
         return self.name.removesuffix(".bin") + ".mask.bin"
+
+    @property
+    def hashes(self) -> dict[str, str | None]:
+        """SHA-256 of each of its files by name, None where it is not known."""
+        known = {self.name: self.sha256, self.index_name: self.index_sha256}
+        return known if self.mask_sha256 is None else known | {self.mask_name: self.mask_sha256}
 
 
 @dataclass(frozen=True)

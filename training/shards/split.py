@@ -264,11 +264,13 @@ class Split:
     def verify(self) -> None:
         """Read everything: each file's SHA-256, each index, and that each id is in the vocabulary and in its place.
 
+        In a folder without the hash of an index, its ``doc_id`` and ``bytes`` may be damaged unnoticed.
+
         Raises:
             ShardError: Naming the first file that is damaged.
         """
         for number, file in enumerate(self.files):
-            for name, expected in ((file.name, file.sha256), (file.mask_name, file.mask_sha256)):
+            for name, expected in file.hashes.items():
                 if expected is not None and self._opened(name, _sha256, expected) != expected:
                     raise ShardError(
                         f"{self._folder / name} is damaged: its bytes do not match the hash in {DESCRIPTION}; {AGAIN}"
@@ -331,10 +333,12 @@ class Split:
 
     def _read_index(self, number: int) -> ShardIndex:
         file = self.files[number]
-        return self._opened(file.index_name, lambda _: read_index(self._folder, file))
+        return self._opened(file.index_name, lambda _: read_index(self._folder, file), file.index_sha256)
 
     def _index_rows(self, file: ShardFile, beginning: str) -> list[IndexRow]:
-        return self._opened(file.index_name, lambda _: list(index_rows(self._folder, file, beginning)))
+        return self._opened(
+            file.index_name, lambda _: list(index_rows(self._folder, file, beginning)), file.index_sha256
+        )
 
     def _opened(self, name: str, read: Callable[[Path], Content], sha256: str | None = None) -> Content:
         """What is read of a file, after it was fetched from where it is.

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from training.artifact import file_sha256
 from training.shards.format import (
     DESCRIPTION,
     FORMAT,
@@ -275,8 +276,9 @@ class _ShardFileWriter:
         digest = self._hash.hexdigest()
         self._index.add_key_value_metadata({SHARD_HASH: digest})
         self._index.close()
+        index = file_sha256(self._folder / self._shard.index_name)
         mask = self._mask.close() if self._mask is not None else None
-        return ShardFile(self._shard.name, self.tokens, self._documents, self._bytes, digest, mask)
+        return ShardFile(self._shard.name, self.tokens, self._documents, self._bytes, digest, mask, index)
 
     def abandon(self) -> None:
         self._file.close()
