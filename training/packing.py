@@ -18,6 +18,7 @@ It costs 12 bytes a piece and 8 a row on disk: for a billion documents about 14 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -32,12 +33,14 @@ import numpy.typing as npt
 
 from training.artifact import fingerprint, write_atomically
 from training.process_lock import process_lock
-from training.shards import Split
+from training.shards import ShardError, Split
 
 Integers = npt.NDArray[np.int64]
 
 FORMAT = 1
 PLAN = "plan.json"
+
+log = logging.getLogger(__name__)
 
 
 class Rows(NamedTuple):
@@ -102,7 +105,7 @@ class PackingPlan:
 
 
 def plan_packing(split: Split, context: int, folder: Path) -> PackingPlan:
-    """The plan for a split, made if it is not in the folder yet; the same whoever makes it.
+    """The plan for a split, made if it is not in the folder yet or is damaged; the same whoever makes it.
 
     Of several processes that want it at once one makes it, and the others wait.
 
@@ -112,17 +115,21 @@ def plan_packing(split: Split, context: int, folder: Path) -> PackingPlan:
         folder: Where plans are kept, each in a folder of its own.
 
     Raises:
-        ShardError: If an index is damaged.
+        ShardError: If an index is damaged, or the plan cannot be written.
     """
     identity = fingerprint([FORMAT, context, [file.sha256 for file in split.files]])
     place = folder / identity
-    if not (place / PLAN).is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        with process_lock(folder / f".{identity}.lock"):
-            if not (place / PLAN).is_file():
-                _make(place, split, context)
-    fields = json.loads((place / PLAN).read_text(encoding="utf-8"))
-    return PackingPlan(place, context, PlanSize(fields["rows"], fields["pieces"], fields["tokens"]))
+    try:
+        plan = _opened(place, context)
+        if plan is None:
+            folder.mkdir(parents=True, exist_ok=True)
+            with process_lock(folder / f".{identity}.lock"):
+                plan = _opened(place, context) or _made(place, split, context)
+    except OSError as error:
+        raise ShardError(
+            f"the packing plan {place} cannot be read or made ({error}); make room on its disk, or the folder writable"
+        ) from error
+    return plan
 
 
 def pack(lengths: npt.NDArray[np.integer[Any]], start: int, context: int) -> Rows:
@@ -224,8 +231,20 @@ class _Spaces:
         return None if not above else space + (above & -above).bit_length() - 1
 
 
-def _make(place: Path, split: Split, context: int) -> None:
+def _opened(place: Path, context: int) -> PackingPlan | None:
+    """A plan; None if it is not there or was cut short."""
+    try:
+        fields = json.loads((place / PLAN).read_text(encoding="utf-8"))
+        return PackingPlan(place, context, PlanSize(fields["rows"], fields["pieces"], fields["tokens"]))
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _made(place: Path, split: Split, context: int) -> PackingPlan:
     """Make a plan; by who holds its lock."""
+    if place.exists():
+        log.warning("the packing plan %s is damaged and is made again", place)
+        shutil.rmtree(place)
     begin = f".{place.name}.partial-{socket.gethostname()}-"
     for abandoned in place.parent.glob(f"{begin}*"):
         # Nobody else on this machine is at work on it.
@@ -243,6 +262,7 @@ def _make(place: Path, split: Split, context: int) -> None:
                 raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    return PackingPlan(place, context, size)
 
 
 def _write(folder: Path, files: Iterator[Rows]) -> PlanSize:
@@ -260,8 +280,13 @@ def _write(folder: Path, files: Iterator[Rows]) -> PlanSize:
             pieces += packed.starts.size
             tokens += int(packed.lengths.sum())
         first.write(np.asarray([pieces], dtype="<i8").tobytes())
+        for file in (first, starts, lengths):
+            file.flush()
+            os.fsync(file.fileno())
     return PlanSize(rows, pieces, tokens)
 
 
 def _mapped(path: Path, dtype: np.dtype[Any], count: int) -> npt.NDArray[Any]:
+    if path.stat().st_size != count * dtype.itemsize:
+        raise ValueError(f"{path} has another size than {count} numbers")
     return np.memmap(path, dtype=dtype, mode="r", shape=(count,)) if count else np.zeros(0, dtype=dtype)

@@ -116,6 +116,27 @@ def test_what_a_killed_process_left_of_a_plan_is_removed(tmp_path: Path) -> None
     assert list((tmp_path / "plans").iterdir()) == [made]
 
 
+@pytest.mark.parametrize("name", ["plan.json", "rows.bin", "starts.bin", "lengths.bin"])
+@pytest.mark.parametrize("left", [0, 1, -1])
+def test_a_plan_that_was_cut_short_is_made_again(tmp_path: Path, name: str, left: int) -> None:
+    split = write(tmp_path / "shards", [("train", [1, 2, 3]), ("train", [4])]).train
+    plan_packing(split, 8, tmp_path / "plans")
+    (made,) = (tmp_path / "plans").iterdir()
+    content = (made / name).read_bytes()
+    (made / name).write_bytes(content[:left])
+    assert plan_packing(split, 8, tmp_path / "plans").row(0) == [(0, 4), (4, 2)]
+    assert (made / name).read_bytes() == content
+    (made / name).unlink()
+    assert plan_packing(split, 8, tmp_path / "plans").row(0) == [(0, 4), (4, 2)]
+
+
+def test_a_plan_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    split = write(tmp_path / "shards", [("train", [1, 2, 3])]).train
+    (tmp_path / "plans").write_text("a file")
+    with pytest.raises(ShardError, match=r"the packing plan .*plans/\w+ cannot be read or made \(.*plans"):
+        plan_packing(split, 8, tmp_path / "plans")
+
+
 def test_a_plan_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
     split = write(tmp_path / "shards", [("train", [1, 2, 3])]).train
     (tmp_path / "shards" / "train-00000.index.parquet").unlink()
