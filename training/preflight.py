@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -12,13 +13,15 @@ from training.plan import FLOAT_BYTES, WEIGHT_BYTES, optimizer_bytes
 from training.run_settings import RunSettings, TrainingSettings
 from training.samples import PACKING, earlier_runs, training_samples
 from training.settings import SettingsError
-from training.shards import RemoteFolder, ShardError, Shards, is_remote, open_shards
+from training.shards import RemoteFolder, ShardError, Shards, is_remote, open_shards, verify_once
 
-CACHE, CHECKPOINTS = "shards", "checkpoints"
+CACHE, CHECKPOINTS, VERIFIED = "shards", "checkpoints", ".verified-shards"
 
 
 def check_run(settings: RunSettings, *, ranks: int) -> tuple[TrainingSettings, list[Shards]]:
     """Open the data and check that this training can be done with it on that many ranks.
+
+    Local shards are read as a whole where nobody has verified them yet, by one of the processes that check at once.
 
     Returns:
         The settings with the vocabulary's size filled in, and the shards in the order of ``settings.data``.
@@ -31,6 +34,8 @@ def check_run(settings: RunSettings, *, ranks: int) -> tuple[TrainingSettings, l
         training.gradient_accumulation(phase.batch or 0, ranks)
     output = Path(settings.output)
     output.mkdir(parents=True, exist_ok=True)
+    # Before anything is made of their indexes.
+    _check_files(settings, sources, output)
     training_samples(
         training,
         sources,
@@ -73,6 +78,18 @@ def open_data(settings: RunSettings) -> tuple[TrainingSettings, list[Shards]]:
         raise SettingsError(f"'model.vocabulary_size' = {model.vocabulary_size}, but the shards have {size}; write 0")
     filled = model.model_copy(update={"vocabulary_size": size})
     return settings.training.model_copy(update={"model": filled}), sources
+
+
+def _check_files(settings: RunSettings, sources: list[Shards], output: Path) -> None:
+    """Verify local files, which is remembered for all runs beside this one, and read an index of each split."""
+    beside = os.access(output.parent, os.W_OK) and not output.is_mount()
+    memory = (output.parent if beside else output) / VERIFIED
+    for entry, source in zip(settings.data, sources, strict=True):
+        if settings.verify_data and not is_remote(entry.folder):
+            verify_once(source, memory)
+        for split in (source.train, source.validation):
+            if split.token_count:
+                split.spans(0, 1)
 
 
 def run_fingerprint(settings: RunSettings, sources: list[Shards]) -> str:

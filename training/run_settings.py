@@ -325,6 +325,12 @@ class RunSettings(Settings):
         description="Most gigabytes of files in the cache; a removed one keeps its room on the disk until each rank "
         "that reads it asks for another.",
     )
+    verify_data: bool = Field(
+        True,
+        description="Before the training, read all local shards that were not found intact before and compare them "
+        "with their hashes, several files at a time; without it a damaged file may be trained on. Files from object "
+        "storage are compared when they are fetched.",
+    )
     continue_from: str | None = Field(
         None,
         description="Folder of a finished run: start from its model, and go on in its sample order, so that nothing it "

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +22,7 @@ from training.preflight import (
 from training.run_settings import RunSettings, TrainingSettings
 from training.samples import recorded
 from training.settings import SettingsError
-from training.shards import ShardError, Shards, ShardWriter, open_shards
+from training.shards import ShardError, Shards, ShardWriter, Split, open_shards
 
 TRAINING: dict[str, Any] = {
     "model": {"width": 16, "layers": 1, "heads": 2, "key_value_heads": 2, "feed_forward_width": 16, "context": 8},
@@ -180,6 +181,78 @@ def test_only_a_finished_run_is_continued(tmp_path: Path, vocabulary: Path) -> N
         check_run(second, ranks=1)
     (folder / "report.json").write_text("{}")
     check_run(second, ranks=1)
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(bytes(content))
+
+
+def end_of_document_inside(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(bytes(2) + content[2:])
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(b"PAR1")
+
+
+def of_another_shard(path: Path) -> None:
+    path.write_bytes((path.parents[1] / "zh" / path.name).read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("damage", "name", "message"),
+    [
+        (flip, "train-00000.bin", "is damaged: its bytes do not match the hash"),
+        (flip, "validation-00000.bin", "is damaged: its bytes do not match the hash"),
+        (end_of_document_inside, "train-00000.bin", "is damaged: its bytes do not match the hash"),
+        (flip, "train-00000.index.parquet", "is damaged: its bytes do not match the hash"),
+        (garbage, "train-00000.index.parquet", "is damaged: its bytes do not match the hash"),
+        (garbage, "validation-00000.index.parquet", "is damaged: its bytes do not match the hash"),
+        (of_another_shard, "train-00000.index.parquet", "is damaged: its bytes do not match the hash"),
+    ],
+)
+@pytest.mark.parametrize("packing", ["cut", "best_fit"])
+def test_damaged_shards_are_refused(
+    tmp_path: Path, vocabulary: Path, damage: Callable[[Path], None], name: str, message: str, packing: str
+) -> None:
+    write_shards(tmp_path / "en", vocabulary, validation=[[1]])
+    write_shards(tmp_path / "zh", vocabulary, train=[LONG[::-1]], validation=[[2]])
+    damage(tmp_path / "en" / name)
+    with pytest.raises(ShardError, match=rf"en/{re.escape(name)} {message}"):
+        check_run(run(tmp_path, "zh", "en", training={"samples": {"packing": packing}}), ranks=1)
+
+
+def test_shards_need_not_be_verified(tmp_path: Path, vocabulary: Path) -> None:
+    write_shards(tmp_path / "en", vocabulary, validation=[[1]])
+    settings = run(tmp_path, "en").model_copy(update={"verify_data": False})
+    flip(tmp_path / "en" / "train-00000.bin")
+    check_run(settings, ranks=1)
+    garbage(tmp_path / "en" / "validation-00000.index.parquet")
+    with pytest.raises(ShardError, match=r"validation-00000\.index\.parquet cannot be read"):
+        check_run(settings, ranks=1)
+
+
+def test_the_next_training_does_not_read_the_shards_again(
+    tmp_path: Path, vocabulary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_shards(tmp_path / "en", vocabulary, validation=[[1]])
+    verified: list[str] = []
+    monkeypatch.setattr(Split, "verify_file", lambda split, number: verified.append(split.name))
+    first = run(tmp_path, "en")
+    for name in ("run", "run", "next"):
+        check_run(first.model_copy(update={"output": str(tmp_path / "runs" / name)}), ranks=1)
+    assert sorted(verified) == ["train", "validation"]
+
+
+def test_shards_on_object_storage_are_not_fetched_to_be_verified(tmp_path: Path, vocabulary: Path) -> None:
+    write_shards(tmp_path / "en", vocabulary, validation=[[1]])
+    local = run(tmp_path, "en", training={"samples": {"shuffle_chunk_tokens": 1 << 20}})
+    source = local.data[0].model_copy(update={"folder": (tmp_path / "en").as_uri()})
+    check_run(local.model_copy(update={"data": [source]}), ranks=1)
+    assert not list((tmp_path / "runs").rglob("*.bin"))
 
 
 # Another value of every setting of a training, and whether a checkpoint can be gone on from with it.

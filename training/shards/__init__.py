@@ -25,6 +25,7 @@ from training.shards.format import (
 )
 from training.shards.remote import RemoteFolder, is_remote
 from training.shards.split import Document, Place, Span, Split
+from training.shards.verified import verify_once
 from training.shards.writer import ShardWriter
 
 __all__ = [
@@ -46,4 +47,5 @@ __all__ = [
     "is_remote",
     "open_shards",
     "token_dtype",
+    "verify_once",
 ]

@@ -269,19 +269,26 @@ class Split:
         Raises:
             ShardError: Naming the first file that is damaged.
         """
-        for number, file in enumerate(self.files):
-            for name, expected in file.hashes.items():
-                if expected is not None and self._opened(name, _sha256, expected) != expected:
-                    raise ShardError(
-                        f"{self._folder / name} is damaged: its bytes do not match the hash in {DESCRIPTION}; {AGAIN}"
-                    )
-            self._verify_ids(number, self._read_index(number).starts[1:] - 1)
+        for number in range(len(self.files)):
+            self.verify_file(number)
+
+    def verify_file(self, number: int) -> None:
+        """Read all of one file, its index and its mask; threads may verify different files at once.
+
+        Raises:
+            ShardError: Naming the one that is damaged.
+        """
+        for name, expected in self.files[number].hashes.items():
+            if expected is not None and self._opened(name, _sha256, expected) != expected:
+                raise ShardError(
+                    f"{self._folder / name} is damaged: its bytes do not match the hash in {DESCRIPTION}; {AGAIN}"
+                )
+        self._verify_ids(number, self._read_index(number).starts[1:] - 1)
 
     def _verify_ids(self, number: int, ends: Ids) -> None:
-        path = self._folder / self.files[number].name
-        ids = self._map(number)
-        for begin in range(0, ids.size, _BLOCK_TOKENS):
-            block = ids[begin : begin + _BLOCK_TOKENS]
+        path, tokens = self._folder / self.files[number].name, self.files[number].tokens
+        for begin in range(0, tokens, _BLOCK_TOKENS):
+            block = self._stretch(number, begin, min(begin + _BLOCK_TOKENS, tokens))
             highest = int(block.max())
             if highest >= self._vocabulary_size:
                 raise ShardError(
