@@ -21,21 +21,14 @@ def export_tokens(
     ] = None,
 ) -> None:
     """Write the newest token shards for another tool: a file, or a few, for each dump and split."""
-    from assets.token_shards.errors import TokenShardError
-    from assets.token_shards.layouts import LAYOUTS
+    from assets.token_shards.layouts import export_tokens as export_folders
     from pipelines.export_command import newest_artifacts
-    from training.shards import SPLITS, open_shards
+    from training.shards import SPLITS
 
     folders = shards or [artifact.folder for artifact in newest_artifacts("token_shards", dump or ()).values()]
-    if out.is_dir() and any(out.iterdir()):
-        raise TokenShardError(f"{out} is not empty; name a new folder")
-    out.mkdir(parents=True, exist_ok=True)
-    for folder in folders:
-        opened = open_shards(folder)
-        for name in SPLITS:
-            if split in (name, "both"):
-                for path in LAYOUTS[layout].write(opened, opened.split(name), out / f"{opened.dump}-{name}"):
-                    print(path)
+    splits = SPLITS if split == "both" else (split,)
+    for path in export_folders(folders, layout=layout, splits=splits, out=out):
+        print(path)
 
 
 def import_tokens(

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import dagster as dg
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -10,13 +11,18 @@ import typer
 from typer.testing import CliRunner
 
 from assets.raw_text.documents import DOCUMENTS, DocumentWriter
+from assets.token_shards.errors import TokenShardError
 from pipelines.export_command import export
 from pipelines.instance_home import dagster_instance
+from pipelines.tokens_command import export_tokens
+from tests.training.test_shards import write
 from training.artifact import Artifact, build_artifact
 from training.settings import SettingsError
 
 app = typer.Typer()
 app.command()(export)
+tokens_app = typer.Typer()
+tokens_app.command()(export_tokens)
 
 
 def clean_text(root: Path, dump: str, text: str) -> Artifact:
@@ -73,3 +79,25 @@ def test_dumps_are_chosen_by_name(materialize: object, tmp_path: Path) -> None:
     assert str(missing.exception).startswith("'reviews' has no clean text yet: run the job text_stages")
     unknown = CliRunner().invoke(app, [str(tmp_path / "other"), "--dump", "tale"])
     assert "no source 'tale'" in str(unknown.exception)
+
+
+def test_token_files_are_named_by_dump_and_split(tmp_path: Path) -> None:
+    for dump, token in (("web", 1), ("tales", 9)):
+        write(tmp_path / dump, [("train", [token, 2]), ("validation", [token])], dump=dump)
+    out, chosen = tmp_path / "out", ["--shards", str(tmp_path / "web"), "--shards", str(tmp_path / "tales")]
+    result = CliRunner().invoke(tokens_app, [str(out), "--layout", "nanogpt", *chosen])
+    assert result.exit_code == 0, result.output
+    names = ["tales-train.bin", "tales-validation.bin", "web-train.bin", "web-validation.bin"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    assert sorted(result.output.split()) == [str(out / name) for name in names]
+    assert np.fromfile(out / "tales-train.bin", "<u2").tolist() == [9, 2, 0]
+
+
+def test_two_folders_of_one_dump_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    for name, token in (("a", 1), ("b", 9)):
+        write(tmp_path / name, [("train", [token])], dump="web")
+    chosen = ["--shards", str(tmp_path / "a"), "--shards", str(tmp_path / "b")]
+    result = CliRunner().invoke(tokens_app, [str(tmp_path / "out"), "--layout", "nanogpt", *chosen])
+    assert isinstance(result.exception, TokenShardError)
+    assert str(result.exception).startswith(f"{tmp_path / 'a'} and {tmp_path / 'b'} are both of the dump web")
+    assert not (tmp_path / "out").exists()
