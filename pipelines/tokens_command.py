@@ -19,6 +19,9 @@ def export_tokens(
     shards: Annotated[
         list[Path] | None, typer.Option(help="A folder of token shards, instead of dumps; may stand several times.")
     ] = None,
+    without_loss_masks: Annotated[
+        bool, typer.Option("--without-loss-masks", help="Write masked tokens too, as tokens to be learned.")
+    ] = False,
 ) -> None:
     """Write the newest token shards for another tool: a file, or a few, for each dump and split."""
     from assets.token_shards.layouts import export_tokens as export_folders
@@ -27,7 +30,7 @@ def export_tokens(
 
     folders = shards or [artifact.folder for artifact in newest_artifacts("token_shards", dump or ()).values()]
     splits = SPLITS if split == "both" else (split,)
-    for path in export_folders(folders, layout=layout, splits=splits, out=out):
+    for path in export_folders(folders, layout=layout, splits=splits, out=out, without_loss_masks=without_loss_masks):
         print(path)
 
 

@@ -12,10 +12,11 @@ from typer.testing import CliRunner
 
 from assets.raw_text.documents import DOCUMENTS, DocumentWriter
 from assets.token_shards.errors import TokenShardError
+from assets.token_shards.layouts import LAYOUTS
 from pipelines.export_command import export
 from pipelines.instance_home import dagster_instance
 from pipelines.tokens_command import export_tokens
-from tests.training.test_shards import write
+from tests.training.test_shards import write, writer_into
 from training.artifact import Artifact, build_artifact
 from training.settings import SettingsError
 
@@ -101,3 +102,20 @@ def test_two_folders_of_one_dump_are_refused_before_anything_is_written(tmp_path
     assert isinstance(result.exception, TokenShardError)
     assert str(result.exception).startswith(f"{tmp_path / 'a'} and {tmp_path / 'b'} are both of the dump web")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("layout", sorted(LAYOUTS))
+def test_loss_masks_are_not_lost_in_silence(tmp_path: Path, layout: str) -> None:
+    mask = np.asarray([True, False, False])
+    with writer_into(tmp_path / "a") as writer:
+        ids, lengths, size = np.asarray([5, 6, 7]), np.asarray([3]), np.asarray([3])
+        writer.add_documents("train", pa.array(["0" * 32]), ids, lengths, size, mask)
+        writer.add_documents("validation", pa.array(["1" * 32]), ids, lengths, size)
+    arguments = ["--layout", layout, "--shards", str(tmp_path / "a")]
+    result = CliRunner().invoke(tokens_app, [str(tmp_path / "out"), *arguments])
+    assert isinstance(result.exception, TokenShardError)
+    assert "tokens of train are not to be learned, and no layout can say so" in str(result.exception)
+    assert not (tmp_path / "out").exists()
+    for more in (["--split", "validation"], ["--without-loss-masks"]):
+        result = CliRunner().invoke(tokens_app, [str(tmp_path / f"out{more[0]}"), *arguments, *more])
+        assert result.exit_code == 0, result.output
