@@ -1,11 +1,13 @@
 """datatrove's layout: ``.ds`` with the ids, ``.ds.index`` with the documents' ends, ``.ds.metadata`` with the type.
 
 From ``pipeline/tokens/tokenizer.py`` of datatrove 0.10: ids are uint16 or uint32; an end is a position in tokens,
-uint64; the metadata's first line is the tokenizer's name and the bytes of an id, its second the number of tokens.
+uint64; the metadata's first line is the tokenizer's name and the bytes of an id, its second the number of tokens. In
+files that we write the tokenizer's name is the hash of its file.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from assets.token_shards.layouts.blocks import BLOCK_TOKENS, DocumentBlock, clos
 from training.shards import Shards, Split, token_dtype
 
 ENDING = ".ds"
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def write_datatrove(shards: Shards, split: Split, path: Path) -> list[Path]:
@@ -63,14 +66,30 @@ def read_datatrove(path: Path, *, end_of_document: int, vocabulary_size: int) ->
         first = last
 
 
+def named_by_metadata(path: Path) -> str | None:
+    """The hash of the vocabulary that a file names, where its tokenizer's name is one.
+
+    Raises:
+        TokenShardError: If there is metadata, and its first line says nothing of the ids.
+    """
+    name = _metadata(path)[0]
+    return name if _SHA256.fullmatch(name) else None
+
+
 def _token_bytes(path: Path, vocabulary_size: int) -> int:
+    return _metadata(path)[1] or token_dtype(vocabulary_size).itemsize
+
+
+def _metadata(path: Path) -> tuple[str, int]:
+    """The tokenizer's name and the bytes of an id; nothing and 0 where there is no metadata."""
     metadata = path.with_name(path.name + ".metadata")
     if not metadata.is_file():
-        return token_dtype(vocabulary_size).itemsize
+        return "", 0
     try:
-        size = int(metadata.read_text(encoding="utf-8").splitlines()[0].rpartition("|")[2])
+        name, _, bytes_ = metadata.read_text(encoding="utf-8").splitlines()[0].rpartition("|")
+        size = int(bytes_)
     except (ValueError, IndexError):
-        size = 0
+        name, size = "", 0
     if size not in (2, 4):
         raise TokenShardError(f"{metadata} does not say in its first line how many bytes an id has, 2 or 4")
-    return size
+    return name, size

@@ -12,8 +12,7 @@ import pyarrow as pa
 
 from assets.token_shards.errors import TokenShardError
 from assets.token_shards.layouts.blocks import DocumentBlock
-from assets.token_shards.layouts.parquet import named_vocabulary
-from assets.token_shards.layouts.registry import LAYOUTS
+from assets.token_shards.layouts.registry import LAYOUTS, Layout
 from assets.token_shards.settings import TokenShardSettings
 from assets.token_shards.split import for_validation
 from assets.vocabulary.tokenizer import Vocabulary, open_vocabulary
@@ -52,7 +51,7 @@ def import_tokens(
     """
     if out.is_dir() and any(out.iterdir()):
         raise TokenShardError(f"{out} is not empty; name a new folder")
-    opened = open_vocabulary(vocabulary)
+    opened, form = open_vocabulary(vocabulary), LAYOUTS[layout]
     sizes = np.asarray([len(name) for name in opened.token_bytes()], dtype=np.int64)
     out.mkdir(parents=True, exist_ok=True)
     with ShardWriter(
@@ -66,10 +65,9 @@ def import_tokens(
         shard_tokens=settings.shard_tokens,
     ) as writer:
         for file in files:
-            _check(file, opened)
+            _check(file, form, opened)
             content, number = file_sha256(file), 0
-            reader = LAYOUTS[layout].read
-            for block in reader(file, end_of_document=opened.end_of_document, vocabulary_size=opened.size):
+            for block in form.read(file, end_of_document=opened.end_of_document, vocabulary_size=opened.size):
                 _add(writer, block, _doc_ids(block, content, number), sizes, settings, opened, file)
                 number += block.lengths.size
         counts = writer.close()
@@ -83,10 +81,10 @@ def import_tokens(
     return counts
 
 
-def _check(file: Path, vocabulary: Vocabulary) -> None:
+def _check(file: Path, layout: Layout, vocabulary: Vocabulary) -> None:
     if not file.is_file():
         raise TokenShardError(f"there is no file {file}")
-    named = named_vocabulary(file) if file.suffix == ".parquet" else None
+    named = layout.named_vocabulary(file)
     if named is not None and named != vocabulary.sha256:
         raise TokenShardError(f"{file} was made with vocabulary {named[:12]}, not {vocabulary.sha256[:12]}")
 

@@ -67,7 +67,7 @@ def read_parquet(path: Path, *, end_of_document: int, vocabulary_size: int) -> I
         raise TokenShardError(f"{path} cannot be read ({error}); write it again") from None
 
 
-def named_vocabulary(path: Path) -> str | None:
+def named_by_schema(path: Path) -> str | None:
     """The hash of the vocabulary that a file names.
 
     Raises:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from assets.token_shards.layouts.blocks import DocumentBlock
-from assets.token_shards.layouts.datatrove import read_datatrove, write_datatrove
+from assets.token_shards.layouts.datatrove import named_by_metadata, read_datatrove, write_datatrove
 from assets.token_shards.layouts.flat import read_flat, write_flat
 from assets.token_shards.layouts.megatron import read_megatron, write_megatron
-from assets.token_shards.layouts.parquet import read_parquet, write_parquet
+from assets.token_shards.layouts.parquet import named_by_schema, read_parquet, write_parquet
 from training.shards import Shards, Split
 
 
@@ -21,16 +21,27 @@ class Reader(Protocol):
         """The documents, block by block."""
 
 
+def _unnamed(path: Path) -> None:
+    """A layout in which files name no vocabulary."""
+
+
 class Layout(NamedTuple):
-    """How a layout is written and read; ``write`` takes the path without an ending and gives the files."""
+    """How a layout is written and read.
+
+    Attributes:
+        write: Takes the path without an ending and gives the files.
+        read: Gives the documents of a file.
+        named_vocabulary: Gives the hash of the vocabulary that a file names, if it does.
+    """
 
     write: Callable[[Shards, Split, Path], list[Path]]
     read: Reader
+    named_vocabulary: Callable[[Path], str | None] = _unnamed
 
 
 LAYOUTS: dict[str, Layout] = {
     "megatron": Layout(write_megatron, read_megatron),
-    "datatrove": Layout(write_datatrove, read_datatrove),
+    "datatrove": Layout(write_datatrove, read_datatrove, named_by_metadata),
     "nanogpt": Layout(write_flat, read_flat),
-    "parquet": Layout(write_parquet, read_parquet),
+    "parquet": Layout(write_parquet, read_parquet, named_by_schema),
 }

@@ -221,6 +221,15 @@ def test_wrong_files(tmp_path: Path, vocabulary: Path) -> None:
         imported(tmp_path / "full", vocabulary, [flat], "nanogpt")
 
 
+@pytest.mark.parametrize("layout", ["datatrove", "parquet"])
+def test_files_that_name_another_vocabulary(tmp_path: Path, vocabulary: Path, layout: str) -> None:
+    train(tmp_path, {"en": ENGLISH, "zh": CHINESE}, size=420)
+    shards = shards_of(tmp_path / "first", vocabulary, many())
+    (path, *_) = LAYOUTS[layout].write(shards, shards.train, tmp_path / "x")
+    with pytest.raises(TokenShardError, match=rf"{path} was made with vocabulary {shards.vocabulary_hash[:12]}, not"):
+        imported(tmp_path / "second", tmp_path / "vocabulary", [path], layout)
+
+
 def test_a_vocabulary_too_large_for_sixteen_bits(tmp_path: Path, vocabulary: Path) -> None:
     with ShardWriter(
         tmp_path, vocabulary_hash="ab", vocabulary_size=70_000, end_of_document=0, language="", source="", dump=""
