@@ -35,7 +35,7 @@ def import_tokens(
 ) -> ShardCounts:
     """Write the documents of token files as shards, and verify them.
 
-    A document without an identifier gets the hash of its file's content and its number in it.
+    A document without an identifier gets the hash of the content of the file with its ids and its number in it.
 
     Args:
         files: One after the other.
@@ -66,7 +66,7 @@ def import_tokens(
     ) as writer:
         for file in files:
             _check(file, form, opened)
-            content, number = file_sha256(file), 0
+            content, number = file_sha256(form.tokens_file(file)), 0
             for block in form.read(file, end_of_document=opened.end_of_document, vocabulary_size=opened.size):
                 _add(writer, block, _doc_ids(block, content, number), sizes, settings, opened, file)
                 number += block.lengths.size
@@ -82,8 +82,9 @@ def import_tokens(
 
 
 def _check(file: Path, layout: Layout, vocabulary: Vocabulary) -> None:
-    if not file.is_file():
-        raise TokenShardError(f"there is no file {file}")
+    for needed in (file, layout.tokens_file(file)):
+        if not needed.is_file():
+            raise TokenShardError(f"there is no file {needed}")
     named = layout.named_vocabulary(file)
     if named is not None and named != vocabulary.sha256:
         raise TokenShardError(f"{file} was made with vocabulary {named[:12]}, not {vocabulary.sha256[:12]}")

@@ -65,13 +65,18 @@ def write_megatron(shards: Shards, split: Split, path: Path) -> list[Path]:
     return [tokens, index]
 
 
+def tokens_file(path: Path) -> Path:
+    """The ``.bin`` for either of the two files."""
+    return path.with_suffix(".bin")
+
+
 def read_megatron(path: Path, *, end_of_document: int, vocabulary_size: int) -> Iterator[DocumentBlock]:
     """Documents of ``.bin`` and ``.idx``; either may be named.
 
     Raises:
         TokenShardError: If one is missing, cut short or does not fit the other, or a document is empty.
     """
-    tokens = path.with_suffix(".bin")
+    tokens = tokens_file(path)
     index = _read_index(path.with_suffix(".idx"), tokens)
     sequence_ends = np.cumsum(index.lengths, dtype=np.int64)
     ids = np.memmap(tokens, dtype=index.dtype, mode="r") if tokens.stat().st_size else np.zeros(0, dtype=index.dtype)

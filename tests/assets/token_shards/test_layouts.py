@@ -118,6 +118,18 @@ def test_the_bytes_of_megatron(tmp_path: Path, vocabulary: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "x.bin", "x.idx"]
 
 
+def test_megatrons_documents_are_the_same_whichever_file_is_named(tmp_path: Path, vocabulary: Path) -> None:
+    """The index has lengths only, which other documents may have too."""
+    found = {}
+    for name, first in (("a", 1), ("b", 101)):
+        shards = shards_of(tmp_path / name, vocabulary, [[first + number, 2] for number in range(30)])
+        for path in LAYOUTS["megatron"].write(shards, shards.train, tmp_path / f"x{name}"):
+            back = imported(tmp_path / f"second-{path.name}", vocabulary, [path], "megatron")
+            found[path.name] = {doc_id for doc_id, _ in documents_of(back)}
+    assert found["xa.bin"] == found["xa.idx"]
+    assert found["xa.idx"].isdisjoint(found["xb.idx"])
+
+
 def test_megatrons_own_reader(tmp_path: Path, vocabulary: Path) -> None:
     datasets = pytest.importorskip("megatron.core.datasets.indexed_dataset", reason="megatron-core is not installed")
     shards = shards_of(tmp_path / "first", vocabulary, DOCUMENTS * 5, shard_tokens=20)
@@ -197,6 +209,8 @@ def test_wrong_files(tmp_path: Path, vocabulary: Path) -> None:
     refused(flat, "nanogpt", r"ends within a document: its last id is 6, not 0")
     refused(tmp_path / "nothing.bin", "nanogpt", "there is no file")
     refused(flat, "megatron", r"x\.idx is missing")
+    (tmp_path / "y.idx").write_bytes(b"MMIDIDX\x00\x00")
+    refused(tmp_path / "y.idx", "megatron", r"there is no file .*y\.bin")
     (tmp_path / "x.idx").write_bytes(b"MMIDIDX\x00\x01" + bytes(60))
     refused(flat, "megatron", r"x\.idx is no Megatron index")
     (tmp_path / "x.idx").write_bytes(b"MMIDIDX\x00\x00" + struct.pack("<QBQQ", 2, 8, 0, 0))
