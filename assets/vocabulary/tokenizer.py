@@ -52,7 +52,7 @@ class Vocabulary:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, with U+FFFD for bytes that are no UTF-8; special tokens are left out."""
-        if self._is_exact:
+        if self.is_exact:
             return self.decode_bytes(ids).decode("utf-8", "replace")
         text: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
         return text
@@ -74,7 +74,7 @@ class Vocabulary:
 
     def decode_bytes(self, ids: Sequence[int]) -> bytes:
         """The bytes of ids; special tokens are left out."""
-        if self._is_exact:
+        if self.is_exact:
             names, special = self.token_bytes(), self._special
             return b"".join(names[token] for token in ids if token not in special)
         return self.decode(ids).encode()
@@ -87,6 +87,11 @@ class Vocabulary:
     def special_ids(self) -> frozenset[int]:
         """Ids of the special tokens."""
         return self._special
+
+    @cached_property
+    def is_exact(self) -> bool:
+        """Whether the text of tokens is that of each, one after the other."""
+        return "ByteLevel" in self._decoders or self._decoders == {"ByteFallback", "Fuse"}
 
     @cached_property
     def _definition(self) -> dict[str, Any]:
@@ -102,11 +107,6 @@ class Vocabulary:
         """Names of the steps by which tokens become text."""
         decoder = self._definition["decoder"] or {"type": "none"}
         return frozenset(step["type"] for step in decoder.get("decoders", [decoder]))
-
-    @cached_property
-    def _is_exact(self) -> bool:
-        """Whether the text of tokens is that of each, one after the other."""
-        return "ByteLevel" in self._decoders or self._decoders == {"ByteFallback", "Fuse"}
 
     @cached_property
     def _token_bytes(self) -> list[bytes]:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from assets.token_shards.errors import TokenShardError
 from assets.token_shards.layouts.blocks import DocumentBlock
 from assets.token_shards.layouts.registry import LAYOUTS, Layout
+from assets.token_shards.layouts.text_sizes import TextSizes
 from assets.token_shards.settings import TokenShardSettings
 from assets.token_shards.split import for_validation
 from assets.vocabulary.tokenizer import Vocabulary, open_vocabulary
@@ -52,7 +52,7 @@ def import_tokens(
     if out.is_dir() and any(out.iterdir()):
         raise TokenShardError(f"{out} is not empty; name a new folder")
     opened, form = open_vocabulary(vocabulary), LAYOUTS[layout]
-    sizes = np.asarray([len(name) for name in opened.token_bytes()], dtype=np.int64)
+    sizes = TextSizes(opened)
     out.mkdir(parents=True, exist_ok=True)
     with ShardWriter(
         out,
@@ -103,7 +103,7 @@ def _add(
     writer: ShardWriter,
     block: DocumentBlock,
     doc_ids: Sequence[str],
-    sizes: npt.NDArray[np.int64],
+    sizes: TextSizes,
     settings: TokenShardSettings,
     vocabulary: Vocabulary,
     file: Path,
@@ -119,8 +119,7 @@ def _add(
     names = pa.array(doc_ids, pa.string())
     hashed = pa.array([hashlib.blake2b(name.encode(), digest_size=16).hexdigest() for name in doc_ids], pa.string())
     chosen = for_validation(hashed, validation_share=settings.validation_share, seed=settings.seed)
-    starts = np.cumsum(block.lengths) - block.lengths
-    bytes_ = np.add.reduceat(sizes[ids], starts) if starts.size else starts
+    bytes_ = sizes(ids, block.lengths)
     for split, wanted in (("train", ~chosen), ("validation", chosen)):
         if wanted.any():
             of_split = np.repeat(wanted, block.lengths)
