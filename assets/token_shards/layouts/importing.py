@@ -13,11 +13,12 @@ from assets.token_shards.errors import TokenShardError
 from assets.token_shards.layouts.blocks import DocumentBlock
 from assets.token_shards.layouts.registry import LAYOUTS, Layout
 from assets.token_shards.layouts.text_sizes import TextSizes
+from assets.token_shards.layouts.whole_folder import whole_folder
 from assets.token_shards.settings import TokenShardSettings
 from assets.token_shards.split import for_validation
 from assets.vocabulary.tokenizer import Vocabulary, open_vocabulary
 from training.artifact import file_sha256
-from training.shards import SPLITS, ShardCounts, ShardWriter, open_shards
+from training.shards import DESCRIPTION, SPLITS, ShardCounts, ShardWriter, open_shards
 
 _ID_BYTES = 16
 
@@ -33,7 +34,7 @@ def import_tokens(
     settings: TokenShardSettings,
     out: Path,
 ) -> ShardCounts:
-    """Write the documents of token files as shards, and verify them.
+    """Write the documents of token files as shards, and verify them. After an error ``out`` is as it was before.
 
     A document without an identifier gets the hash of the content of the file with its ids and its number in it.
 
@@ -46,38 +47,37 @@ def import_tokens(
         out: A folder that is not there yet, or is empty.
 
     Raises:
-        TokenShardError: If a file is missing or damaged, of another vocabulary, or has no document for a split.
+        TokenShardError: If ``out`` is not empty, a file is missing or damaged or of another vocabulary, or there is
+            no document for a split.
         ShardError: If an id is not in the vocabulary.
     """
-    if out.is_dir() and any(out.iterdir()):
-        raise TokenShardError(f"{out} is not empty; name a new folder")
     opened, form = open_vocabulary(vocabulary), LAYOUTS[layout]
     sizes = TextSizes(opened)
-    out.mkdir(parents=True, exist_ok=True)
-    with ShardWriter(
-        out,
-        vocabulary_hash=opened.sha256,
-        vocabulary_size=opened.size,
-        end_of_document=opened.end_of_document,
-        language=language,
-        source=source,
-        dump=dump,
-        shard_tokens=settings.shard_tokens,
-    ) as writer:
-        for file in files:
-            _check(file, form, opened)
-            content, number = file_sha256(form.tokens_file(file)), 0
-            for block in form.read(file, end_of_document=opened.end_of_document, vocabulary_size=opened.size):
-                _add(writer, block, _doc_ids(block, content, number), sizes, settings, opened, file)
-                number += block.lengths.size
-        counts = writer.close()
-    for split in SPLITS:
-        if not counts.documents[split]:
-            raise TokenShardError(
-                f"no document went to {split}; remove {out}, and give more documents, another share or another seed"
-            )
-    for split in SPLITS:
-        open_shards(out).split(split).verify()
+    with whole_folder(out, last=DESCRIPTION) as folder:
+        with ShardWriter(
+            folder,
+            vocabulary_hash=opened.sha256,
+            vocabulary_size=opened.size,
+            end_of_document=opened.end_of_document,
+            language=language,
+            source=source,
+            dump=dump,
+            shard_tokens=settings.shard_tokens,
+        ) as writer:
+            for file in files:
+                _check(file, form, opened)
+                content, number = file_sha256(form.tokens_file(file)), 0
+                for block in form.read(file, end_of_document=opened.end_of_document, vocabulary_size=opened.size):
+                    _add(writer, block, _doc_ids(block, content, number), sizes, settings, opened, file)
+                    number += block.lengths.size
+            counts = writer.close()
+        for split in SPLITS:
+            if not counts.documents[split]:
+                raise TokenShardError(
+                    f"no document went to {split}; give more documents, another share or another seed"
+                )
+        for split in SPLITS:
+            open_shards(folder).split(split).verify()
     return counts
 
 

@@ -18,7 +18,7 @@ from assets.token_shards.layouts.parquet import read_parquet
 from assets.token_shards.settings import TokenShardSettings
 from assets.vocabulary.tokenizer import open_vocabulary
 from tests.assets.vocabulary.documents import CHINESE, ENGLISH, train
-from training.shards import Shards, ShardWriter, open_shards
+from training.shards import ShardError, Shards, ShardWriter, Split, open_shards
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +194,34 @@ def test_files_cut_short_and_empty_documents(tmp_path: Path, vocabulary: Path, l
         path.write_bytes(content[:kept])
         with pytest.raises(TokenShardError, match=r"x\.(bin|ds|parquet)"):
             imported(tmp_path / f"cut-{number}", vocabulary, [path], layout)
-        assert not (tmp_path / f"cut-{number}" / "shards.json").exists()
+        assert not (tmp_path / f"cut-{number}").exists()
+
+
+def test_after_an_error_the_folder_is_as_it_was(
+    tmp_path: Path, vocabulary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shards = shards_of(tmp_path / "first", vocabulary, many())
+    (path,) = LAYOUTS["nanogpt"].write(shards, shards.train, tmp_path / "x")
+    with pytest.raises(TokenShardError, match="no document went to validation; give more documents"):
+        imported(tmp_path / "new", vocabulary, [path], "nanogpt", validation_share=1e-9)
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(TokenShardError, match="there is no file"):
+        imported(tmp_path / "empty", vocabulary, [path, tmp_path / "y.bin"], "nanogpt")
+    assert list((tmp_path / "empty").iterdir()) == []
+
+    def damaged(split: Split) -> None:
+        assert not (tmp_path / "empty" / "shards.json").exists()
+        raise ShardError(f"{split.name} is damaged")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Split, "verify", damaged)
+        with pytest.raises(ShardError, match="train is damaged"):
+            imported(tmp_path / "empty", vocabulary, [path], "nanogpt")
+    assert list((tmp_path / "empty").iterdir()) == []
+    assert imported(tmp_path / "empty", vocabulary, [path], "nanogpt").train.document_count
+    names = {"train", "validation", "shards"}
+    assert {name.name.partition("-")[0].partition(".")[0] for name in (tmp_path / "empty").iterdir()} == names
 
 
 def test_wrong_files(tmp_path: Path, vocabulary: Path) -> None:
