@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from assets.token_shards.errors import TokenShardError
 from training.shards import Split
 
 BLOCK_TOKENS = 1 << 20
+LONGEST_DOCUMENT = 1 << 27  # as many as a whole file of shards: half a gigabyte of text, no book has a tenth
 Ids = npt.NDArray[np.integer[Any]]
 
 
@@ -50,28 +51,33 @@ def closed_blocks(split: Split) -> Iterator[ClosedBlock]:
             first = last
 
 
-def cut_at_ends(blocks: Iterator[Ids], end_of_document: int, where: str) -> Iterator[DocumentBlock]:
-    """Documents of a row of tokens in which an id closes each.
+def cut_at_ends(blocks: Iterable[Ids], end_of_document: int, where: str) -> Iterator[DocumentBlock]:
+    """Documents of a row of tokens in which an id closes each. Memory: a block, and the longest document.
 
     Raises:
-        TokenShardError: If a document is empty, or the last one is not closed.
+        TokenShardError: If a document is empty or longer than any is, or the last one is not closed.
     """
-    rest = np.zeros(0, dtype=np.int64)
+    rest: list[Ids] = []  # of the document that is open
     for block in blocks:
-        tokens = np.concatenate((rest, block.astype(np.int64)))
-        ends = np.flatnonzero(tokens == end_of_document)
-        if not ends.size:
-            rest = tokens
-            continue
-        lengths = np.diff(ends, prepend=-1) - 1
-        check_lengths(lengths, where)
-        closed = tokens[: int(ends[-1]) + 1]
-        yield DocumentBlock(closed[closed != end_of_document], lengths, None)
-        rest = tokens[int(ends[-1]) + 1 :]
-    if rest.size:
+        ends = np.flatnonzero(block == end_of_document)
+        if ends.size:
+            closed = np.concatenate((*rest, block[: int(ends[-1]) + 1]))
+            lengths = np.diff(ends + (closed.size - int(ends[-1]) - 1), prepend=-1) - 1
+            check_lengths(lengths, where)
+            yield DocumentBlock(closed[closed != end_of_document], lengths, None)
+            rest = []
+            block = block[int(ends[-1]) + 1 :]
+        if block.size:
+            rest.append(block)
+        if (size := sum(part.size for part in rest)) > LONGEST_DOCUMENT:
+            raise TokenShardError(
+                f"{where} has {size} ids after one another without {end_of_document}, which closes a document: it is "
+                "of another vocabulary, or of another layout"
+            )
+    if rest:
         raise TokenShardError(
-            f"{where} ends within a document: its last id is {int(rest[-1])}, not {end_of_document}, which closes one; "
-            "the file is cut short, or of another vocabulary"
+            f"{where} ends within a document: its last id is {int(rest[-1][-1])}, not {end_of_document}, which closes "
+            "one; the file is cut short, or of another vocabulary"
         )
 
 

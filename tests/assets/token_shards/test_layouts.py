@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import struct
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from assets.token_shards.errors import TokenShardError
 from assets.token_shards.layouts import LAYOUTS, import_tokens
+from assets.token_shards.layouts.blocks import Ids, cut_at_ends
 from assets.token_shards.layouts.parquet import read_parquet
 from assets.token_shards.settings import TokenShardSettings
 from assets.vocabulary.tokenizer import open_vocabulary
@@ -222,6 +224,32 @@ def test_after_an_error_the_folder_is_as_it_was(
     assert imported(tmp_path / "empty", vocabulary, [path], "nanogpt").train.document_count
     names = {"train", "validation", "shards"}
     assert {name.name.partition("-")[0].partition(".")[0] for name in (tmp_path / "empty").iterdir()} == names
+
+
+def test_documents_that_are_spread_over_blocks() -> None:
+    row = [5, 0, *range(1, 9), 0, 6, 0, 7, 8, 0]
+    for size in range(1, len(row) + 1):
+        blocks = [np.asarray(row[first : first + size], dtype="<u2") for first in range(0, len(row), size)]
+        found = [
+            part.tolist()
+            for block in cut_at_ends(blocks, 0, "x")
+            for part in np.split(block.ids, np.cumsum(block.lengths)[:-1])
+        ]
+        assert found == [[5], list(range(1, 9)), [6], [7, 8]]
+
+
+def test_a_file_without_ends_is_not_held_in_memory() -> None:
+    taken = 0
+
+    def blocks() -> Iterator[Ids]:
+        nonlocal taken
+        for _ in range(130):
+            taken += 1
+            yield np.broadcast_to(np.uint16(7), 1 << 20)
+
+    with pytest.raises(TokenShardError, match=r"x has 135266304 ids after one another without 0, which closes a doc"):
+        list(cut_at_ends(blocks(), 0, "x"))
+    assert taken == 129
 
 
 def test_wrong_files(tmp_path: Path, vocabulary: Path) -> None:
