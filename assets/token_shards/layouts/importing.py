@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pyarrow as pa
 
 from assets.token_shards.errors import TokenShardError
 from assets.token_shards.layouts.blocks import DocumentBlock
+from assets.token_shards.layouts.document_ids import TakenIds, hashed, numbered_ids
 from assets.token_shards.layouts.registry import LAYOUTS, Layout
 from assets.token_shards.layouts.text_sizes import TextSizes
 from assets.token_shards.layouts.whole_folder import whole_folder
@@ -19,8 +19,6 @@ from assets.token_shards.split import for_validation
 from assets.vocabulary.tokenizer import Vocabulary, open_vocabulary
 from training.artifact import file_sha256
 from training.shards import DESCRIPTION, SPLITS, ShardCounts, ShardWriter, open_shards
-
-_ID_BYTES = 16
 
 
 def import_tokens(
@@ -47,12 +45,12 @@ def import_tokens(
         out: A folder that is not there yet, or is empty.
 
     Raises:
-        TokenShardError: If ``out`` is not empty, a file is missing or damaged or of another vocabulary, or there is
-            no document for a split.
+        TokenShardError: If ``out`` is not empty, a file is missing or damaged or of another vocabulary, two
+            documents have one identifier, or there is no document for a split.
         ShardError: If an id is not in the vocabulary.
     """
     opened, form = open_vocabulary(vocabulary), LAYOUTS[layout]
-    sizes = TextSizes(opened)
+    sizes, taken = TextSizes(opened), TakenIds()
     with whole_folder(out, last=DESCRIPTION) as folder:
         with ShardWriter(
             folder,
@@ -68,8 +66,12 @@ def import_tokens(
                 _check(file, form, opened)
                 content, number = file_sha256(form.tokens_file(file)), 0
                 for block in form.read(file, end_of_document=opened.end_of_document, vocabulary_size=opened.size):
-                    _add(writer, block, _doc_ids(block, content, number), sizes, settings, opened, file)
-                    number += block.lengths.size
+                    count = block.lengths.size
+                    doc_ids = block.doc_ids or numbered_ids(content, number, count)
+                    taken.add(file, number, doc_ids)
+                    _add(writer, block, doc_ids, sizes, settings, opened, file)
+                    number += count
+            taken.refuse_repeated()
             counts = writer.close()
         for split in SPLITS:
             if not counts.documents[split]:
@@ -90,15 +92,6 @@ def _check(file: Path, layout: Layout, vocabulary: Vocabulary) -> None:
         raise TokenShardError(f"{file} was made with vocabulary {named[:12]}, not {vocabulary.sha256[:12]}")
 
 
-def _doc_ids(block: DocumentBlock, content: str, first: int) -> list[str]:
-    if block.doc_ids is not None:
-        return list(block.doc_ids)
-    return [
-        hashlib.blake2b(f"{content}/{number}".encode(), digest_size=_ID_BYTES).hexdigest()
-        for number in range(first, first + block.lengths.size)
-    ]
-
-
 def _add(
     writer: ShardWriter,
     block: DocumentBlock,
@@ -108,17 +101,18 @@ def _add(
     vocabulary: Vocabulary,
     file: Path,
 ) -> None:
-    ids = np.asarray(block.ids, dtype=np.int64)
-    if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < vocabulary.size:
-        wrong = int(ids.max()) if int(ids.max()) >= vocabulary.size else int(ids.min())
+    lowest, highest = (int(block.ids.min()), int(block.ids.max())) if block.ids.size else (0, 0)
+    if not 0 <= lowest <= highest < vocabulary.size:
+        wrong = highest if highest >= vocabulary.size else lowest
         raise TokenShardError(
             f"{file} holds the token id {wrong}, but the vocabulary has {vocabulary.size} entries; name its own"
         )
+    ids = np.asarray(block.ids, dtype=np.int64)
     if (ids == vocabulary.end_of_document).any():
         raise TokenShardError(f"{file} holds the end-of-document id {vocabulary.end_of_document} within a document")
     names = pa.array(doc_ids, pa.string())
-    hashed = pa.array([hashlib.blake2b(name.encode(), digest_size=16).hexdigest() for name in doc_ids], pa.string())
-    chosen = for_validation(hashed, validation_share=settings.validation_share, seed=settings.seed)
+    signatures = pa.array([hashed(name) for name in doc_ids], pa.string())
+    chosen = for_validation(signatures, validation_share=settings.validation_share, seed=settings.seed)
     bytes_ = sizes(ids, block.lengths)
     for split, wanted in (("train", ~chosen), ("validation", chosen)):
         if wanted.any():
