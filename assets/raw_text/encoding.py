@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from functools import cache
 
 import charset_normalizer
@@ -20,6 +21,12 @@ _BY_MARK = {"utf-8-sig": "utf-8", "utf-16": "utf-16-le", "utf-32": "utf-32-le"}
 # Share of a text's non-ASCII characters that must be common ones before a reading of its bytes is believed.
 _COMMON_SHARE = 0.9
 _GUESS_BYTES = 1 << 16
+_GUESS_CONTEXT_BYTES = 1 << 10
+_ACCENTS_IN_A_ROW = 3
+
+_SIGNS = frozenset("“”„‚‘’«»‹›–—…·•°§©®™£€¥¢½¼¾×÷±²³¹¶†‡ªº¿¡¬¤")
+_RUN = re.compile(r"[^\x00-\x7f]+")
+_HIGH_RUN = re.compile(rb"[\x80-\xff]+")
 
 
 def byte_order_mark(head: bytes) -> tuple[str, int] | None:
@@ -79,8 +86,16 @@ def detect(sample: bytes) -> str | None:
         return "utf-8"
     if _is_western(sample):
         return "cp1252" if _decode(sample, "cp1252") is not None else "latin-1"
-    guess = charset_normalizer.from_bytes(sample[:_GUESS_BYTES]).best()
-    return guess.encoding if guess else None
+    return _guess(sample)
+
+
+def _guess(sample: bytes) -> str | None:
+    """What charset-normalizer says of the surroundings of the first byte that is not ASCII."""
+    first = _HIGH_RUN.search(sample)
+    assert first is not None
+    begin = max(0, first.start() - _GUESS_CONTEXT_BYTES)
+    guess = charset_normalizer.from_bytes(sample[begin : begin + _GUESS_BYTES]).best()
+    return guess.encoding if guess and guess.encoding != "ascii" else None
 
 
 def _decode(sample: bytes, codec: str) -> str | None:
@@ -134,13 +149,14 @@ def _common_share(text: str | None, *, ascii_counts: bool = False) -> float:
 
 
 def _is_western(sample: bytes) -> bool:
-    """Whether bytes above ASCII are few and mostly letters beside ASCII letters, as accents in a Western language."""
+    """Whether bytes above ASCII are few and mostly letters and signs, as accents in a Western language."""
     high = sum(byte >= 0x80 for byte in sample)
-    text = sample.decode("cp1252", "replace")
-    letters = sum(
-        not character.isascii() and (character.isalpha() or character in "“”‘’«»¿¡–—…·°§©®£€") for character in text
-    )
-    return high <= 0.25 * len(sample) and letters >= 0.8 * high
+    good = 0
+    for run in _RUN.findall(sample.decode("cp1252", "replace")):
+        letters = sum(character.isalpha() and character not in _SIGNS for character in run)
+        # Words of nothing else are Cyrillic or Greek.
+        good += sum(character in _SIGNS for character in run) + (letters if letters <= _ACCENTS_IN_A_ROW else 0)
+    return high <= 0.25 * len(sample) and good >= 0.8 * high
 
 
 @cache

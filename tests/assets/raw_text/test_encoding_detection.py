@@ -126,6 +126,22 @@ def test_one_accent_in_a_western_text(word: str) -> None:
     assert detect(text.encode()) == "utf-8"
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["Add ½ cup of sugar and stir for ten minutes, then bake.", "Fenster 2×3 m" * 5, "Between 5 ± 2 m² and ¥300 or ¼."],
+)
+def test_signs_in_a_western_text(text: str) -> None:
+    assert detect(text.encode("cp1252")) == "cp1252"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [("½ pint.", "cp1252"), ("Сегодня хорошая погода, и мы пошли к реке ловить рыбу. " * 4, "cp1251")],
+)
+def test_the_first_byte_that_is_not_ascii_stands_far_behind(text: str, encoding: str) -> None:
+    assert detect(("It was a cold day. " * 6000 + text).encode(encoding)) == encoding
+
+
 def test_a_byte_that_windows_does_not_have_makes_it_latin() -> None:
     assert detect(FRENCH.replace("«", "\x81").replace("»", "\x8d").encode("latin-1", "ignore")) == "latin-1"
 
