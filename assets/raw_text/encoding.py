@@ -26,6 +26,8 @@ _ACCENTS_IN_A_ROW = 3
 
 _SIGNS = frozenset("“”„‚‘’«»‹›–—…·•°§©®™£€¥¢½¼¾×÷±²³¹¶†‡ªº¿¡¬¤")
 _RUN = re.compile(r"[^\x00-\x7f]+")
+# A byte of a Western language's letter or sign, perhaps behind what opens a quotation, a question or a call.
+_LONE_BYTES = re.compile(rb"[\x80-\xff]|[\x84\x91\x93\xa1\xab\xbf][\xc0-\xff]")
 _HIGH_RUN = re.compile(rb"[\x80-\xff]+")
 
 
@@ -75,9 +77,10 @@ def detect(sample: bytes) -> str | None:
     if b"\0" in sample:
         # A few NUL bytes are damage in a text; many mean that it is none.
         return "utf-8" if sample.count(0) <= 0.01 * len(sample) and _is_utf8(sample) else None
-    scores = {codec: _common_share(_decode(sample, codec)) for codec in ("gb18030", "big5")}
+    chinese = {codec: _decode(sample, codec) for codec in ("gb18030", "big5")}
+    scores = {codec: _common_share(text) for codec, text in chinese.items()}
     best = max(scores, key=lambda codec: scores[codec])
-    if scores[best] >= _COMMON_SHARE:
+    if scores[best] >= _COMMON_SHARE and _is_double_byte(chinese[best], sample):
         # cp950 and Big5-HKSCS assign what Big5 leaves free; of the three the first that reads every byte is taken.
         variants = ("big5", "cp950", "big5hkscs") if best == "big5" else (best,)
         return next((codec for codec in variants if _decode(sample, codec) is not None), best)
@@ -96,6 +99,18 @@ def _guess(sample: bytes) -> str | None:
     begin = max(0, first.start() - _GUESS_CONTEXT_BYTES)
     guess = charset_normalizer.from_bytes(sample[begin : begin + _GUESS_BYTES]).best()
     return guess.encoding if guess and guess.encoding != "ascii" else None
+
+
+def _is_double_byte(text: str | None, sample: bytes) -> bool:
+    """Whether characters of two bytes stand side by side, as in no text where they are an accent and a letter."""
+    runs = _HIGH_RUN.findall(sample)
+    lone = sum(_LONE_BYTES.fullmatch(run) is not None for run in runs)
+    if lone < 0.5 * len(runs):
+        return True
+    if lone == len(runs) and _is_western(sample):
+        return False
+    lengths = [len(run) for run in _RUN.findall(text or "")]
+    return sum(length for length in lengths if length > 1) >= 0.5 * sum(lengths)
 
 
 def _decode(sample: bytes, codec: str) -> str | None:

@@ -142,6 +142,46 @@ def test_the_first_byte_that_is_not_ascii_stands_far_behind(text: str, encoding:
     assert detect(("It was a cold day. " * 6000 + text).encode(encoding)) == encoding
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Water at 20°C, then 25°C.",
+        "Heat it to 68°F now",
+        "Grains 5µm wide",
+        "Die Ärzte kamen",
+        "El Ángel del puerto",
+        "Dice: ¿Quien vive?",
+        "¿Él viene hoy?",
+        "by ©Acme Inc",
+        "Étienne dort",
+        "in·de·pendent·a",
+        "the Brand®Tea",
+        "Temperature 20°C, café",
+    ],
+)
+def test_a_sign_or_accent_before_a_letter_is_no_chinese(text: str) -> None:
+    assert detect(text.encode("cp1252")) == "cp1252"
+
+
+@pytest.mark.parametrize(
+    ("text", "encodings"),
+    [
+        ("床前明月光", ["gb18030", "big5"]),
+        ("人之初性本善", ["gb18030", "big5"]),
+        ("好的朋友", ["gb18030", "big5"]),
+        ("一一、中中", ["big5"]),
+        ("张,李,王,赵", ["gb18030"]),
+        ("1年2月3日", ["gb18030", "big5"]),
+        ("Windows系统 and Linux内核", ["gb18030"]),
+        ("第1章 A long story begins here and goes on. 第2章", ["gb18030"]),
+        ("今天 we went 回家 by 公車 and slept", ["big5"]),
+    ],
+)
+def test_short_chinese_stays_chinese(text: str, encodings: list[str]) -> None:
+    for encoding in encodings:
+        assert detect(text.encode(encoding)) == encoding
+
+
 def test_a_byte_that_windows_does_not_have_makes_it_latin() -> None:
     assert detect(FRENCH.replace("«", "\x81").replace("»", "\x8d").encode("latin-1", "ignore")) == "latin-1"
 
