@@ -151,7 +151,7 @@ def _whole(archive: zipfile.ZipFile, book: _Book, source: Source) -> Iterator[Re
         data = _member(archive, path, source.maximum_document_bytes - size)
         size += len(data)
         raw.append(data)
-        texts.append(_text(data, path))
+        texts.append(_text(data, path, source))
     text = "\n\n".join(filter(None, texts))
     if not text:
         raise _BookError("holds no text, only pictures")
@@ -165,7 +165,7 @@ def _chapters(archive: zipfile.ZipFile, book: _Book, source: Source) -> Iterator
             continue
         try:
             data = _member(archive, path, source.maximum_document_bytes)
-            text = _text(data, path)
+            text = _text(data, path, source)
         except _BookError as error:
             found = True
             yield _invalid(str(error), number)
@@ -177,9 +177,9 @@ def _chapters(archive: zipfile.ZipFile, book: _Book, source: Source) -> Iterator
         raise _BookError("holds no text, only pictures")
 
 
-def _text(data: bytes, path: str) -> str:
+def _text(data: bytes, path: str, source: Source) -> str:
     try:
-        markup, _ = decode(data)
+        markup, _ = decode(data, language=source.language)
         markup = _EMPTY_RAW_ELEMENT.sub(r"<\1\2></\1>", markup)
         return extract(_RUBY_READING.sub("", _without_cdata(markup)), _CHAPTER).text.strip()
     except PageError as error:

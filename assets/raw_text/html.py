@@ -113,7 +113,9 @@ def page_record(record: Record, html: str, settings: HtmlSettings) -> Record:
     return record._replace(text=page.text, metadata=add_metadata(record.metadata, page.metadata))
 
 
-def decode(data: bytes, *, encoding: str | None = None, declared: str | None = None) -> tuple[str, str]:
+def decode(
+    data: bytes, *, encoding: str | None = None, declared: str | None = None, language: str | None = None
+) -> tuple[str, str]:
     """A page's characters, and the codec that gave them.
 
     Tried in this order: the byte order mark; ``encoding``; UTF-8, which no other encoding passes for, whatever is
@@ -125,6 +127,7 @@ def decode(data: bytes, *, encoding: str | None = None, declared: str | None = N
         data: The page.
         encoding: A codec set by the user.
         declared: What the server said its encoding is.
+        language: Code of the language it is thought to be in, by which ``detect`` decides.
 
     Raises:
         PageError: If nothing is declared and no encoding fits.
@@ -144,7 +147,7 @@ def decode(data: bytes, *, encoding: str | None = None, declared: str | None = N
     for codec in candidates:
         if (text := _decode_exactly(data, codec)) is not None:
             return text, codec
-    detected = detect(data[:_SAMPLE_BYTES]) or ("ascii" if data.isascii() and b"\0" not in data else None)
+    detected = detect(data[:_SAMPLE_BYTES], language) or ("ascii" if data.isascii() and b"\0" not in data else None)
     if detected and (text := _decode_exactly(data, detected)) is not None:
         return text, detected
     chosen = next((codec for codec in map(_codec, labels) if codec in candidates), detected)

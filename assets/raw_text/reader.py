@@ -134,6 +134,7 @@ def _read_member(path: str, stream: UnpackedStream, on_disk: Path | None, source
             _separator(source),
             encoding=source.encoding,
             maximum_bytes=source.maximum_document_bytes,
+            language=source.language,
             strip=source.format != "csv",
         )
         try:
@@ -184,7 +185,7 @@ def _read_page(stream: UnpackedStream, source: Source, member: MemberWriter) -> 
         return
     raw = bytes(data)
     try:
-        text, member.encoding = decode(raw, encoding=source.encoding)
+        text, member.encoding = decode(raw, encoding=source.encoding, language=source.language)
     except PageError as error:
         member.refuse(str(error))
         return

@@ -127,6 +127,7 @@ class DocumentSplitter:
         *,
         encoding: str | None,
         maximum_bytes: int,
+        language: str | None = None,
         strip: bool = True,
         block_bytes: int = BLOCK_BYTES,
     ) -> None:
@@ -137,6 +138,7 @@ class DocumentSplitter:
             separator: What stands between documents; None: the file is one document.
             encoding: Its encoding; None: detected from the first block that is not ASCII.
             maximum_bytes: Largest document.
+            language: Code of the language it is thought to be in, by which ``detect`` decides.
             strip: Leave leading blank lines and trailing white space out of documents, and blank documents out.
             block_bytes: How much is read at a time.
         """
@@ -145,6 +147,7 @@ class DocumentSplitter:
         self._stream = stream
         self._separator = separator
         self._maximum_bytes = maximum_bytes
+        self._language = language
         self._strip = strip
         self._block_bytes = block_bytes
         self._decoder: codecs.IncrementalDecoder | None = None
@@ -226,7 +229,7 @@ class DocumentSplitter:
         return data
 
     def _choose_codec(self, data: bytes) -> None:
-        codec = detect(data)
+        codec = detect(data, self._language)
         if codec:
             self._use(codec)
         elif b"\0" in data or not data.isascii():

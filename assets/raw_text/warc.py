@@ -159,7 +159,7 @@ def _document(record: WarcRecord, block: bytes, size: int, source: Source, left_
         return _invalid(start, f"the document is larger than {source.maximum_document_bytes:,} bytes")
     try:
         body = decoded_body(response, maximum_bytes=source.maximum_document_bytes) if response else block
-        text, _ = decode(body, encoding=source.encoding, declared=charset)
+        text, _ = decode(body, encoding=source.encoding, declared=charset, language=source.language)
     except (ResponseError, PageError) as error:
         return _invalid(start, str(error))
     url, date = record.headers.get("WARC-Target-URI") or "", record.headers.get("WARC-Date") or ""

@@ -9,6 +9,25 @@ from hypothesis import strategies as st
 from assets.raw_text.encoding import byte_order_mark, detect, plain_codec
 from tests.assets.raw_text.samples import CHINESE, ENGLISH, FRENCH, TRADITIONAL
 
+KOREAN = "안녕하세요. 저는 한국어를 공부하고 있습니다. "
+JAPANESE = "こんにちは。私は日本語を勉強しています。東京の天気は晴れです。"
+OF_A_LANGUAGE = [
+    ("ar", "اليوم الطقس جميل وذهبنا إلى النهر لصيد السمك. ", ["cp1256", "iso8859-6"]),
+    ("cs", "Příliš žluťoučký kůň úpěl ďábelské ódy. Byl to krásný den, šli jsme k řece. ", ["cp1250", "iso8859-2"]),
+    ("el", "Σήμερα ο καιρός είναι καλός και πήγαμε στο ποτάμι. Ήταν Άνοιξη. ", ["cp1253", "iso8859-7"]),
+    ("he", "שלום עולם, היום יום יפה ואנחנו הולכים לנהר. ", ["cp1255"]),
+    ("hu", "Árvíztűrő tükörfúrógép. Szép nap volt, és a folyóhoz mentünk. ", ["cp1250", "iso8859-2"]),
+    ("ja", JAPANESE, ["cp932", "euc_jp"]),
+    ("ja", "東京大学", ["cp932", "euc_jp"]),
+    ("ko", KOREAN, ["cp949"]),
+    ("ko", "서울", ["cp949"]),
+    ("pl", "Zażółć gęślą jaźń. Był to piękny dzień, żeby iść nad rzekę. ", ["cp1250", "iso8859-2"]),
+    ("ru", "Сегодня хорошая погода, и мы пошли к реке. ", ["cp1251", "koi8-r", "cp866", "iso8859-5"]),
+    ("th", "วันนี้อากาศดีและเราไปที่แม่น้ำเพื่อตกปลา ", ["cp874"]),
+    ("tr", "Bugün hava çok güzel, şimdi nehre gidip balık tutacağız. İstanbul'da yağmur yağıyor. ", ["cp1254"]),
+    ("uk", "Сьогодні гарна погода, і ми пішли до річки. Їжак. ", ["cp1251", "koi8-u"]),
+]
+
 READABLE = [
     (CHINESE, "utf-8"),
     (CHINESE, "gb18030"),
@@ -180,6 +199,40 @@ def test_a_sign_or_accent_before_a_letter_is_no_chinese(text: str) -> None:
 def test_short_chinese_stays_chinese(text: str, encodings: list[str]) -> None:
     for encoding in encodings:
         assert detect(text.encode(encoding)) == encoding
+
+
+@pytest.mark.parametrize(("language", "text", "encodings"), OF_A_LANGUAGE)
+def test_the_language_chooses_where_the_bytes_leave_a_choice(language: str, text: str, encodings: list[str]) -> None:
+    for encoding in encodings:
+        for written in (text, text * 20, text.upper()):
+            data = written.encode(encoding, "ignore")
+            found = detect(data, language)
+            assert found is not None
+            assert data.decode(found) == data.decode(encoding), found
+
+
+@pytest.mark.parametrize("language", [language for language, _, _ in OF_A_LANGUAGE] + ["zh", "zh-Hant", "en"])
+def test_a_text_in_another_language_than_said(language: str) -> None:
+    assert detect(CHINESE.encode("gb18030"), language) == "gb18030"
+    assert detect(TRADITIONAL.encode("big5"), language) == "big5"
+    assert detect(CHINESE.encode(), language) == "utf-8"
+    for text in (FRENCH, "Water at 20°C, then 25°C."):
+        assert detect(text.encode("cp1252"), language) == "cp1252"
+
+
+@pytest.mark.parametrize(
+    ("language", "text"), [(language, text) for language, text, _ in OF_A_LANGUAGE] + [("th", "รสมยหล")]
+)
+def test_a_damaged_byte_in_a_text_of_a_language_leaves_utf8_what_it_is(language: str, text: str) -> None:
+    assert detect(text.encode() + b" \xe5 \n", language) == "utf-8"
+
+
+def test_korean_and_japanese_are_told_from_chinese_by_hangul_and_kana() -> None:
+    for language in (None, "en", "zh"):
+        assert detect((KOREAN * 20).encode("euc_kr"), language) == "cp949"
+        assert detect(KOREAN.encode("euc_kr"), language) == "cp949"
+        assert detect(JAPANESE.encode("euc_jp"), language) == "euc_jp"
+        assert detect(JAPANESE.encode("cp932"), language) == "cp932"
 
 
 def test_a_byte_that_windows_does_not_have_makes_it_latin() -> None:

@@ -134,6 +134,11 @@ def test_an_encoding_set_by_the_user_goes_before_what_a_page_says() -> None:
     assert decode(html.encode("cp1252"), encoding="cp1252", declared="utf-8") == (html, "cp1252")
 
 
+def test_the_language_tells_the_encoding_of_a_page_that_declares_none() -> None:
+    html = page("<p>Był to piękny dzień, żeby iść nad rzekę i łowić ryby.</p>")
+    assert decode(html.encode("iso8859-2"), language="pl") == (html, "iso8859-2")
+
+
 def test_what_is_no_text_has_no_encoding() -> None:
     with pytest.raises(PageError, match="no encoding fits its bytes"):
         decode(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20)

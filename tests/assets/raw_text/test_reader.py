@@ -93,6 +93,21 @@ def test_encodings_are_told_for_each_file(read: Read, text: str, encoding: str, 
         assert data[row["byte_start"] : row["byte_end"]].decode(found) == row["text"]
 
 
+@pytest.mark.parametrize("format", ["txt", "html", "warc"])
+def test_the_language_of_a_source_tells_the_encoding_of_its_files(read: Read, format: str) -> None:
+    text = "Był to piękny dzień, żeby iść nad rzekę i łowić ryby."
+    data = (text if format == "txt" else f"<p>{text}</p>").encode("iso8859-2")
+    if format == "warc":
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n"
+        data = (
+            b"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: https://example.org/\r\n"
+            b"WARC-Record-ID: <urn:uuid:1>\r\nWARC-Date: 2026-01-01T00:00:00Z\r\n"
+            b"Content-Type: application/http; msgtype=response\r\n"
+            b"Content-Length: %d\r\n\r\n%b%b\r\n\r\n" % (len(head + data), head, data)
+        )
+    assert read({f"a.{format}": data}, format=format, language="pl").texts == [text]
+
+
 def test_a_row_says_where_a_document_comes_from(read: Read) -> None:
     reading = read(
         {"b.zip": pack({"书/a.txt": "好\n\n好的\n".encode()}, "b.zip")},
