@@ -15,6 +15,7 @@ from assets.raw_text.catalogue import Source
 from assets.raw_text.compression import strip_compression
 from assets.raw_text.downloads import stored, wrong_sha256
 from assets.raw_text.errors import RawTextError
+from assets.raw_text.folders import files_below
 from assets.raw_text.globs import WILDCARDS, matches
 from assets.raw_text.package import fetch_package
 from assets.raw_text.remote import RemoteFile, fetch_remote, file_name, list_remote
@@ -196,20 +197,23 @@ def _local_path(uri: str) -> Path:
 
 
 def _local_files(source: Source, folder: Path, where: str) -> list[LocalFile]:
-    path = folder / _local_path(source.uri)
+    written = _local_path(source.uri)
+    path = folder / written
     if path.is_file():
         return [LocalFile(path, printable(path.name), listed=False)]
-    wildcard = WILDCARDS.search(str(path))
-    if path.is_dir():
-        base, found = path, path.rglob("*")
-    elif wildcard:
-        base = Path(str(path)[: wildcard.start()].rpartition("/")[0] or "/")
-        found = base.glob(path.relative_to(base).as_posix())
+    in_folder = path.is_dir()
+    if in_folder:
+        base, found = path, files_below(path)
+    elif WILDCARDS.search(str(written)):
+        # The folders above are the user's, and may have brackets in their names.
+        first = next(index for index, part in enumerate(written.parts) if WILDCARDS.search(part))
+        base = folder.joinpath(*written.parts[:first])
+        found = files_below(base, written.parts[first:])
     else:
         raise RawTextError(f"{where}: there is no file or folder {path}; correct 'uri' or put it there")
-    existing = sorted((printable(file.relative_to(base).as_posix()), file) for file in found if not file.is_dir())
+    existing = sorted((printable(file.relative_to(base).as_posix()), file) for file in found)
     files = [
-        LocalFile(file, name, listed=True) for name, file in existing if _chosen(name, source, in_folder=not wildcard)
+        LocalFile(file, name, listed=True) for name, file in existing if _chosen(name, source, in_folder=in_folder)
     ]
     if not files:
         raise nothing_matches(f"{where}: {path}", source, [name for name, _ in existing])

@@ -91,6 +91,27 @@ def test_a_name_with_wildcards_is_a_file_if_there_is_one(source: MakeSource, tmp
     assert names(source(uri="a[1].txt"), tmp_path) == ["a[1].txt"]
 
 
+@pytest.mark.parametrize("uri", ["texts", "texts/**/*.txt", "texts/**", "texts/*/*.txt"])
+def test_a_link_to_a_folder_is_followed_once(source: MakeSource, tmp_path: Path, uri: str) -> None:
+    write(tmp_path, {"elsewhere/a.txt": b"a", "texts/x/b.txt": b"b"})
+    (tmp_path / "texts" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "texts" / "x" / "up").symlink_to(tmp_path / "texts")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "texts")
+    assert names(source(uri=uri), tmp_path) == ["linked/a.txt", "x/b.txt"]
+
+
+def test_a_glob_below_a_folder_with_brackets(source: MakeSource, tmp_path: Path) -> None:
+    write(tmp_path, {"books [old]/a/1.txt": b"a", "books [old]/a/2.md": b"b"})
+    assert names(source(uri="a/*.txt"), tmp_path / "books [old]") == ["1.txt"]
+    assert names(source(uri="**/*.md"), tmp_path / "books [old]") == ["a/2.md"]
+
+
+def test_a_glob_may_go_up_and_begin_anywhere(source: MakeSource, tmp_path: Path) -> None:
+    write(tmp_path, {"a/1.txt": b"a", "b/c/2.txt": b"b"})
+    assert names(source(uri="../*/1.txt"), tmp_path / "b") == ["a/1.txt"]
+    assert names(source(uri="a*/../b/**/*.txt"), tmp_path) == ["a/../b/c/2.txt"]
+
+
 def test_globs_that_match_nothing_show_what_there_is(source: MakeSource, folder: Path) -> None:
     with pytest.raises(RawTextError) as error:
         names(source(uri="texts/x", include=["*.txt"], exclude=["a"]), folder)
