@@ -33,6 +33,8 @@ bz2 raises a plain OSError without errno beside these.
 # Below this the ratio says nothing: a page of zeros compresses a thousandfold and harms nobody.
 _RATIO_FREE_BYTES = 16 << 20
 _READ_BYTES = 1 << 18
+# As far back as zstd --long=31 looks, its most.
+_LONGEST_WINDOW = 1 << 31
 
 
 class ByteStream(Protocol):
@@ -42,12 +44,16 @@ class ByteStream(Protocol):
         """At most ``size`` bytes; none at the end."""
 
 
+def _frame() -> zstandard.ZstdDecompressionObj:
+    return zstandard.ZstdDecompressor(max_window_size=_LONGEST_WINDOW).decompressobj()
+
+
 class ZstandardStream(io.RawIOBase):
     """Decompresses Zstandard frames one after the other, and notices when the last one is cut off."""
 
     def __init__(self, packed: BinaryIO) -> None:
         self._packed = packed
-        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._frame = _frame()
         self._started = False
         self._ready = memoryview(b"")
 
@@ -65,7 +71,7 @@ class ZstandardStream(io.RawIOBase):
         while not self._ready:
             packed = self._frame.unused_data if self._frame.eof else b""
             if self._frame.eof:
-                self._frame, self._started = zstandard.ZstdDecompressor().decompressobj(), False
+                self._frame, self._started = _frame(), False
             # The decompressor hands out all that its input unpacks to: small input keeps a bomb's first bite small.
             packed = packed or self._packed.read(1 << 12)
             if not packed:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -120,3 +121,11 @@ def test_a_small_file_may_compress_well_and_a_trusted_one_too() -> None:
 
 def test_a_plain_file_has_no_limit() -> None:
     assert read_all(opened(bytes(5000), None, maximum_bytes=10)) == bytes(5000)
+
+
+@pytest.mark.parametrize("window_log", [28, 31])
+def test_zstandard_frames_with_a_long_window(window_log: int) -> None:
+    parameters = zstandard.ZstdCompressionParameters.from_level(1, window_log=window_log)
+    packer = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    frame = packer.compress(CHINESE.encode()) + packer.flush()
+    assert read_all(opened(frame * 2, ".zst")) == CHINESE.encode() * 2
