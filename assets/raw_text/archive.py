@@ -124,7 +124,7 @@ def _zip_members(
         _check_directory(file, archive)
         members = []
         for info in archive.infolist():
-            path = _safe_path(info.filename, where)
+            path = _safe_path(_member_name(info), where)
             is_link = stat.S_ISLNK(info.external_attr >> 16)
             if is_link:
                 with archive.open(info) as link:
@@ -142,6 +142,21 @@ def _zip_members(
         for path, info in members:
             with archive.open(info) as stream:
                 yield Member(path, cast(BinaryIO, stream))
+
+
+def _member_name(info: zipfile.ZipInfo) -> str:
+    """The member's name, which some packers write in UTF-8, and Windows in China in GBK, without saying so."""
+    if info.flag_bits & _UTF8_NAME or info.filename.isascii():
+        return info.filename
+    for encoding in ("utf-8", "gb18030"):
+        try:
+            name = info.filename.encode("cp437").decode(encoding)
+        except UnicodeError:
+            continue
+        # In GB18030 an accent and the letter behind it may be a character; but no name holds frames or other signs.
+        if encoding == "utf-8" or not all(character.isascii() or character.isalpha() for character in info.filename):
+            return name
+    return info.filename
 
 
 def _check_directory(file: BinaryIO, archive: zipfile.ZipFile) -> None:

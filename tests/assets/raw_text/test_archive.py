@@ -87,6 +87,36 @@ def test_members_come_in_the_archives_own_order(tmp_path: Path, ending: str) -> 
     ]
 
 
+def zipped_by_name(*names: bytes) -> bytes:
+    """A zip of one member for each name, which does not say what its names are in."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for number, name in enumerate(names):
+            archive.writestr("n" * (len(name) - 1) + str(number), b"text")
+    data = packed.getvalue()
+    for number, name in enumerate(names):
+        data = data.replace(b"n" * (len(name) - 1) + str(number).encode(), name)
+    return data
+
+
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [
+        ("第一章/红楼梦.txt", "gb18030"),
+        ("书.txt", "gb18030"),
+        ("台灣歷史.txt", "gb18030"),
+        ("书/清晨.txt", "utf-8"),
+        ("naïve.txt", "utf-8"),
+        ("naïve.txt", "cp437"),
+        ("Müller/Übung.txt", "cp437"),
+    ],
+)
+def test_names_in_a_zip_that_does_not_say_what_they_are_in(tmp_path: Path, name: str, encoding: str) -> None:
+    data = zipped_by_name(name.encode(encoding), b"plain.txt")
+    assert unpacked(tmp_path, "a.zip", data) == [(name, b"text"), ("plain.txt", b"text")]
+    assert unpacked(tmp_path, "a.zip", data, wanted=lambda path: path == name) == [(name, b"text")]
+
+
 @pytest.mark.parametrize("ending", [".zip", ".tar"])
 def test_folders_are_no_members_and_paths_are_plain(tmp_path: Path, ending: str) -> None:
     asked: list[str] = []
