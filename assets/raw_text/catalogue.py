@@ -125,7 +125,7 @@ class Source(Settings):
     mend_hyphens: bool = Field(
         True, description="For pdf: put words together that a hyphen at the end of a line divides."
     )
-    delimiter: str = Field(",", min_length=1, max_length=1, description="Column separator of csv, e.g. '\\t'.")
+    delimiter: str = Field(",", min_length=1, max_length=1, description="Column separator of csv; '\\t' is a tab.")
     language: str = Field(
         pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$", description="Language code of the documents, e.g. en, zh."
     )
@@ -177,6 +177,12 @@ class Source(Settings):
     @classmethod
     def _lower_case(cls, value: Any) -> Any:
         return value.lower() if isinstance(value, str) else value
+
+    @field_validator("delimiter", mode="before")
+    @classmethod
+    def _tab(cls, delimiter: Any) -> Any:
+        # In YAML a backslash between single quotes is one.
+        return "\t" if delimiter == "\\t" else delimiter
 
     @field_validator("encoding")
     @classmethod

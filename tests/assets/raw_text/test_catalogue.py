@@ -61,6 +61,12 @@ def test_a_catalogue_is_a_list_of_sources(tmp_path: Path) -> None:
         catalogue["novel"]
 
 
+@pytest.mark.parametrize("written", ['"\\t"', "'\\t'", "\\t"])
+def test_a_tab_may_be_written_in_any_quotes(tmp_path: Path, written: str) -> None:
+    text = f"sources: [{{name: a, uri: a.tsv, format: csv, language: en, delimiter: {written}}}]"
+    assert load(tmp_path, text)[0].delimiter == "\t"
+
+
 def test_little_is_needed() -> None:
     source = parse()
     assert (source.format, source.documents.by, source.on_invalid, source.licence) == ("txt", "file", "fail", "unknown")
