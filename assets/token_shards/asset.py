@@ -21,7 +21,7 @@ from assets.vocabulary.errors import VocabularyError
 from training.artifact import Artifact, build_artifact
 from training.shards import SPLITS, ShardError
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 
 
 @dg.asset(

@@ -23,7 +23,7 @@ from assets.vocabulary.tokenizer import open_vocabulary
 from assets.vocabulary.training import train_vocabulary
 from training.artifact import build_artifact
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 REPORT_VERSION = "1"
 
 
