@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService, Keys
+from selenium.webdriver.common.by import By
 
 from assets.language_model.tracking import open_tracking, tracking_uri
 from pipelines.instance_home import newest_version
@@ -30,6 +31,8 @@ START_SECONDS = 120
 PAGE_SECONDS = 90
 GROUPS = ["raw_text", "clean_text", "vocabulary", "token_shards", "language_model"]
 EXPAND_ALL_GROUPS = "e"
+METRICS = "//input[@placeholder='Search metric charts']"
+ASSISTANT = "//button[@data-component-id='mlflow.assistant.chat_panel.close']"
 
 
 def free_port() -> int:
@@ -85,8 +88,26 @@ def browser(chromium: str, driver: str) -> Iterator[Chrome]:
             page.quit()
 
 
-def take(page: Chrome, url: str, name: str, *, expected: Sequence[str], keys: str = "") -> None:
-    """Open a page, wait until it shows what it should, press Alt with ``keys`` if there are any, and keep its picture.
+def take(
+    page: Chrome,
+    url: str,
+    name: str,
+    *,
+    expected: Sequence[str],
+    keys: str = "",
+    clicked: str | None = None,
+    typed: tuple[str, str] | None = None,
+) -> None:
+    """Open a page, wait until it shows what it should, and keep its picture.
+
+    Args:
+        page: The browser.
+        url: Of the page.
+        name: Of the picture.
+        expected: What it should show.
+        keys: Pressed then, with Alt.
+        clicked: XPath of what is clicked on then, where it is there.
+        typed: XPath of a field, and what is written into it.
 
     Raises:
         SystemExit: If it does not within a minute and a half; the picture taken then shows what is there instead.
@@ -100,6 +121,11 @@ def take(page: Chrome, url: str, name: str, *, expected: Sequence[str], keys: st
         missing = [text for text in expected if text not in shown]
     if keys:
         ActionChains(page).key_down(Keys.ALT).send_keys(keys).key_up(Keys.ALT).perform()
+    if clicked:
+        for element in page.find_elements(By.XPATH, clicked):
+            page.execute_script("arguments[0].click()", element)
+    if typed:
+        page.find_element(By.XPATH, typed[0]).send_keys(typed[1])
     # What is drawn on a canvas comes after the text.
     time.sleep(5)
     page.save_screenshot(str(IMAGES / f"{name}.png"))
@@ -118,27 +144,39 @@ def dagster_pages(page: Chrome) -> None:
     ]  # fmt: skip
     with server(command, f"{root}/server_info"):
         take(page, f"{root}/asset-groups", "dagster-graph", expected=GROUPS, keys=EXPAND_ALL_GROUPS)
-        take(page, f"{root}/assets/language_model", "dagster-language-model", expected=["tokens_per_second"])
+        take(
+            page,
+            f"{root}/assets/language_model",
+            "dagster-language-model",
+            expected=["tokens_per_second"],
+            clicked="//a[text()='[Show Markdown]']",  # the only one is the loss
+        )
         take(page, f"{root}/assets/clean_text", "dagster-clean-text", expected=["Latest check results", "kept"])
         take(page, f"{root}/runs/{version.run_id}", "dagster-run", expected=["raw_to_model", "Success"])
 
 
 def mlflow_pages(page: Chrome) -> None:
-    """The training run with its curves, and the registered model."""
+    """The training run with its curves."""
     port = free_port()
     root = f"http://127.0.0.1:{port}"
     version = newest_version()
     client = open_tracking()
     registered = client.get_model_version(version.name, version.version)
     run = client.get_run(registered.run_id)
-    address = f"{root}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+    address = f"{root}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}/model-metrics"
     command = [
         sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri(), "--host", "127.0.0.1",
         "--port", str(port), "--workers", "1",
     ]  # fmt: skip
     with server(command, f"{root}/health"):
-        take(page, address, "mlflow-run", expected=["training.steps", "reviews-zh"])
-        take(page, f"{root}/#/models/{version.name}", "mlflow-model", expected=["champion"])
+        take(
+            page,
+            address,
+            "mlflow-run",
+            expected=["Add chart"],
+            clicked=ASSISTANT,
+            typed=(METRICS, "^(loss|gradient_norm|learning_rate|validation.*bits)"),
+        )
 
 
 def main() -> None:
