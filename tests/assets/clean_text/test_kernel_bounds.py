@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-TESTED = ("test_pieces", "test_ngrams", "test_line_measures", "test_character_measures")
+TESTED = (
+    *(f"clean_text/test_{name}.py" for name in ("pieces", "ngrams", "line_measures", "character_measures")),
+    *(f"vocabulary/test_{name}.py" for name in ("encoders", "whole_characters", "merge_table", "byte_bpe")),
+)
 PROBE = """
 import numpy as np
 from assets.clean_text.kernels.compiled import compiled
@@ -36,5 +39,5 @@ def test_no_loop_leaves_its_arrays(tmp_path: Path) -> None:
     probe = tmp_path / "probe.py"
     probe.write_text(PROBE, encoding="utf-8")
     assert "IndexError" in run(tmp_path, str(probe)).stderr
-    finished = run(tmp_path, "-m", "pytest", "-q", *(str(HERE / f"{name}.py") for name in TESTED))
+    finished = run(tmp_path, "-m", "pytest", "-q", *(str(HERE.parent / name) for name in TESTED))
     assert finished.returncode == 0, finished.stdout
