@@ -27,7 +27,7 @@ CONFIGURATION = run_configuration(steps=STEPS, checkpoint_every=100, validate_ev
 def started(tmp_path: Path, sources: Path, own_home: Path) -> tuple[subprocess.Popen[str], Path, Path]:
     """The job, on its way in a training of many steps; the folder of that training; where its result will be."""
     process, answer = start_job(tmp_path, CONFIGURATION)
-    run = wait_for_path(own_home / "training-runs", "*", process, 240)
+    run = wait_for_path(own_home / "training-runs", "[!.]*", process, 240)
     wait_for_step(run, 150, process, 240)
     return process, run, answer
 

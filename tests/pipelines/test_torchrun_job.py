@@ -46,7 +46,7 @@ def test_a_node_joins_by_the_script_that_the_run_leaves(
     other.join()
     assert result["success"], result["failures"]
     assert [done.returncode for done in joined] == [0], joined[0].stdout[-2000:]
-    (run,) = (own_home / "training-runs").iterdir()
+    (run,) = (own_home / "training-runs").glob("[!.]*")
     assert json.loads((run / "report.json").read_text())["ranks"] == 2
     assert len(json.loads((run / "nodes.json").read_text())["nodes"]) == 2
     assert any(f"waiting for 2 node(s) at 127.0.0.1:{port}: run sh" in event.message for event in read_events(run))

@@ -64,7 +64,7 @@ def test_a_model_is_trained_on_two_nodes(run_jobs: Jobs, nodes: Nodes, own_home:
     config = over_ssh(nodes, parallel={"zero_stage": stage}, optimizer={"learning_rate": 0.01})
     (result,) = run_jobs([{"job": "raw_to_model", "config": config}])
     assert result["success"], result["failures"]
-    (run,) = (own_home / "training-runs").iterdir()
+    (run,) = (own_home / "training-runs").glob("[!.]*")
     found = json.loads((run / "nodes.json").read_text())
     assert [node["node"] for node in found["nodes"]] == list(nodes.namespaces)
     assert found["nodes"][0]["bandwidth"] > 1e6
@@ -94,7 +94,7 @@ def test_a_node_that_is_cut_off_is_left_out_and_taken_back(
     config["ops"]["language_model"]["config"]["launch"]["ssh"]["look_again_seconds"] = 2.0
     process, _ = start_job(tmp_path, config)
     try:
-        run = wait_for_path(own_home / "training-runs", "*", process)
+        run = wait_for_path(own_home / "training-runs", "[!.]*", process)
         wait_for_step(run, 40, process, 400)
         nodes.link(1, "down")
         cut_off = len(read_records(run / "metrics.jsonl"))
