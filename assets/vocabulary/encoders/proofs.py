@@ -21,7 +21,7 @@ from assets import vocabulary
 from training.artifact import code_hash, fingerprint
 
 _LIBRARIES = ("tokenizers", "fastokens", "numba", "numpy")
-_CODE = ("encoders/*.py", "kernels/*.py", "patterns.py", "byte_letters.py")
+_CODE = ("encoders/*.py", "kernels/*.py", "patterns.py", "byte_letters.py", "long_texts.py")
 
 
 class Proof(BaseModel, frozen=True):

@@ -52,7 +52,7 @@ def merge_table(pairs: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], np
 
 @inlined
 def rank_of(merges: Any, seeds: Any, left: int, right: int) -> Any:
-    """Rank of a pair of ids; ``NO_RANK`` or any higher number if it is not merged.
+    """Rank of a pair of ids; ``NO_RANK`` if it is not merged.
 
     Args:
         merges, seeds: See ``merge_table``.
@@ -61,7 +61,8 @@ def rank_of(merges: Any, seeds: Any, left: int, right: int) -> Any:
     key = int(left) << ID_BITS | int(right)
     seed = int(seeds[_bucket(key, len(seeds))])
     entry = int(merges[_slot(key, seed, len(merges))])
-    return entry ^ key << RANK_BITS
+    # What is left of another pair's entry, or of a free slot, has bits above those of a rank.
+    return min(NO_RANK, entry ^ key << RANK_BITS)
 
 
 @inlined

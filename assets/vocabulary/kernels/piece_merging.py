@@ -61,4 +61,4 @@ def fill_byte_pairs(byte_ids: Any, merges: Any, seeds: Any, byte_pairs: Any) -> 
     """Write the rank of every two bytes, see ``merge_bytes``."""
     for left in range(256):
         for right in range(256):
-            byte_pairs[left << 8 | right] = min(NO_RANK, rank_of(merges, seeds, byte_ids[left], byte_ids[right]))
+            byte_pairs[left << 8 | right] = rank_of(merges, seeds, byte_ids[left], byte_ids[right])

@@ -74,7 +74,7 @@ def merge_run(
         right = entry & NO_ID
         out[written + count] = right
         # The pair of this character and the one before: ranks[1] is that of the first two.
-        ranks[count] = min(NO_RANK, rank_of(merges, seeds, left, right))
+        ranks[count] = rank_of(merges, seeds, left, right)
         lowest = min(lowest, ranks[count] << _PLACE_BITS | count)
         left = right
         count += 1
@@ -91,8 +91,8 @@ def merge_run(
             out[first + step] = out[first + step + 1]
             ranks[pair + step] = ranks[pair + step + 1]
         # What lies before the run and behind it is no part of it: ranks[0] is never looked at.
-        ranks[pair - 1] = min(NO_RANK, rank_of(merges, seeds, out[first - 1], whole))
-        following = min(NO_RANK, rank_of(merges, seeds, whole, out[first + 1]))
+        ranks[pair - 1] = rank_of(merges, seeds, out[first - 1], whole)
+        following = rank_of(merges, seeds, whole, out[first + 1])
         ranks[pair] = following if pair < count else NO_RANK
         lowest = _NO_PAIR
         for step in range(1, most):

@@ -75,14 +75,14 @@ def _id(code: int, byte_ids: Any, merges: Any, seeds: Any, merged: Any, first_wh
     third = int(byte_ids[0x80 | code & 0x3F])
     left, right = rank_of(merges, seeds, first, second), rank_of(merges, seeds, second, third)
     rank = min(left, right)
-    if rank >= NO_RANK:
+    if rank == NO_RANK:
         return REFUSED
     if left <= right:
         first, second = int(merged[left]), third
     else:
         second = int(merged[right])
     last = rank_of(merges, seeds, first, second)
-    if last >= NO_RANK or max(rank, last) >= first_whole[merged[last]]:
+    if last == NO_RANK or max(rank, last) >= first_whole[merged[last]]:
         return REFUSED
     return int(merged[last])
 
