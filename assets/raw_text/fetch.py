@@ -202,15 +202,22 @@ def _local_files(source: Source, folder: Path, where: str) -> list[LocalFile]:
     if path.is_file():
         return [LocalFile(path, printable(path.name), listed=False)]
     in_folder = path.is_dir()
+    unreadable: list[Path] = []
     if in_folder:
-        base, found = path, files_below(path)
+        base, found = path, files_below(path, unreadable=unreadable.append)
     elif WILDCARDS.search(str(written)):
         # The folders above are the user's, and may have brackets in their names.
         first = next(index for index, part in enumerate(written.parts) if WILDCARDS.search(part))
         base = folder.joinpath(*written.parts[:first])
-        found = files_below(base, written.parts[first:])
+        found = files_below(base, written.parts[first:], unreadable=unreadable.append)
     else:
         raise RawTextError(f"{where}: there is no file or folder {path}; correct 'uri' or put it there")
+    passed_over = [*source.exclude, *(_HIDDEN if in_folder else ())]
+    for inner in unreadable:
+        name = printable(inner.relative_to(base).as_posix())
+        if not any(matches(name + rest, passed_over) for rest in ("", "/", "/*")):
+            remedy = "" if inner == base else f", or name it under 'exclude': '{name}/**'"
+            raise RawTextError(f"{where}: the folder {inner} may not be read; give yourself the right to{remedy}")
     existing = sorted((printable(file.relative_to(base).as_posix()), file) for file in found)
     files = [
         LocalFile(file, name, listed=True) for name, file in existing if _chosen(name, source, in_folder=in_folder)

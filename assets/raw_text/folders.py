@@ -3,37 +3,46 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from assets.raw_text.globs import WILDCARDS, matches
 
 
-def files_below(folder: Path, glob: Sequence[str] = ("**",)) -> list[Path]:
+def files_below(folder: Path, glob: Sequence[str] = ("**",), *, unreadable: Callable[[Path], None]) -> list[Path]:
     """What is no folder and is matched; also broken links.
 
     A link to one of the folders that it lies in is not followed: what is there is found without it.
 
     Args:
-        folder: Where to begin. A folder that may not be read has nothing in it.
+        folder: Where to begin.
         glob: The parts of a path below it, with wildcards; ``**`` stands for any number of folders.
+        unreadable: Called with each folder that may not be read; what is in it is not found.
     """
     parts = (*glob, "*") if glob[-1] == "**" else tuple(glob)
-    return sorted(set(_expand(folder, parts, ())))
+    return sorted(set(_expand(folder, parts, (), unreadable)))
 
 
-def _expand(folder: Path, parts: tuple[str, ...], above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+def _expand(
+    folder: Path,
+    parts: tuple[str, ...],
+    above: tuple[tuple[int, int], ...],
+    unreadable: Callable[[Path], None],
+) -> Iterator[Path]:
     try:
         status = folder.stat()
         entries = _entries(folder)
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except PermissionError:
+        unreadable(folder)
         return
     place = (status.st_dev, status.st_ino)
     first, rest = parts[0], parts[1:]
     if first == "**":
         if place in above:
             return
-        yield from _expand(folder, rest, above)
+        yield from _expand(folder, rest, above, unreadable)
         found = [(name, parts) for name, is_folder in entries.items() if is_folder]
     elif WILDCARDS.search(first):
         found = [(name, rest) for name in entries if matches(name, ["/" + first])]
@@ -43,7 +52,7 @@ def _expand(folder: Path, parts: tuple[str, ...], above: tuple[tuple[int, int], 
         # '..' is in no folder's list.
         is_folder = entries.get(name, True)
         if left and is_folder:
-            yield from _expand(folder / name, left, (*above, place))
+            yield from _expand(folder / name, left, (*above, place), unreadable)
         elif not left and not is_folder:
             yield folder / name
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import time
@@ -98,6 +99,28 @@ def test_a_link_to_a_folder_is_followed_once(source: MakeSource, tmp_path: Path,
     (tmp_path / "texts" / "x" / "up").symlink_to(tmp_path / "texts")
     (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "texts")
     assert names(source(uri=uri), tmp_path) == ["linked/a.txt", "x/b.txt"]
+
+
+@pytest.mark.parametrize(("uri", "unread"), [("texts", ("closed", ".hidden")), ("texts/**/*.txt", ("closed",))])
+def test_a_folder_that_may_not_be_read_is_never_passed_over(
+    source: MakeSource, tmp_path: Path, uri: str, unread: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, {"texts/a.txt": b"a", "texts/x/closed/b.txt": b"b", "texts/.hidden/c.md": b"c"})
+    scan = os.scandir
+
+    def closed(folder: Path) -> Any:
+        if Path(folder).name in unread:
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", closed)  # root may read everything
+    with pytest.raises(RawTextError) as error:
+        names(source(uri=uri), tmp_path)
+    assert str(error.value) == (
+        f"source 'dump': the folder {tmp_path}/texts/x/closed may not be read; give yourself the right to, or name it "
+        "under 'exclude': 'x/closed/**'"
+    )
+    assert names(source(uri=uri, exclude=["x/closed/**"]), tmp_path) == ["a.txt"]
 
 
 def test_a_glob_below_a_folder_with_brackets(source: MakeSource, tmp_path: Path) -> None:
