@@ -49,7 +49,7 @@ def choose_encoder(
         sample = _sample(groups, _SHARE_AGAIN, _LEAST_AGAIN)
         again = trusted_again(path, sample, tokenizer=tokenizer, encoder=proof.encoder)
         if again is not None:
-            return TrustedEncoder(again, f"{proof.note}; proved before, and tried on {len(sample)} texts of this dump")
+            return TrustedEncoder(again, f"{proof.note}; proved before, and tried on {len(sample)} texts here")
     trusted = trusted_encoder(path, _sample(groups, _SHARE, _LEAST), tokenizer=tokenizer)
     if proofs is not None:
         write_proof(proofs, opened.sha256, Proof(encoder=trusted.encoder.name, note=trusted.note))

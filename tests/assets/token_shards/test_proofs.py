@@ -40,7 +40,7 @@ def test_a_later_dump_is_encoded_the_same_and_says_so(tmp_path: Path, documents:
     assert proof == Proof(encoder="compiled", note=note)
     later, files = encode(documents, vocabulary, tmp_path / "later", proofs)
     assert files == alone
-    assert later == f"{note}; {AGAIN}, and tried on 9 texts of this dump"  # of every other row group
+    assert later == f"{note}; {AGAIN}, and tried on 9 texts here"  # of every other row group
     (kept,) = proofs.iterdir()
     assert kept.suffix == ".json"
 
