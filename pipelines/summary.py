@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,13 @@ def print_summary(summary: dict[str, Any], model: Path, *, name: str, version: s
         for prompt, text in samples:
             written = f"[bold]{escape(prompt)}[/bold]{escape(text)}".rstrip()
             console.print(Padding(written, (1, 0, 0, 2)))
+    prompts = [prompt for samples in summary["samples"].values() for prompt, _ in samples]
+    begin = shlex.quote(prompts[0].strip().partition("\n")[0]) if prompts else "'...'"
     console.print(
         f"\nThe model: [bold]{escape(str(model))}[/bold]\n"
         f"  registered as version {version} of '{name}', opens with transformers' AutoModelForCausalLM\n"
-        "Write more:         [bold]corpusline generate --model champion 'ROMEO.'[/bold]\n"
-        "Learned from:       [bold]corpusline trace champion --text 'my lord'[/bold]\n"
+        f"Write more:         [bold]corpusline generate --model champion {escape(begin)}[/bold]\n"
+        f"Learned from:       [bold]corpusline trace champion --text {escape(begin)}[/bold]\n"
         "Dagster's page:     [bold]make dagster[/bold]   (http://127.0.0.1:3000)\n"
         "MLflow's page:      [bold]make mlflow[/bold]    (http://127.0.0.1:5000)",
         highlight=False,

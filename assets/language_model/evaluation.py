@@ -60,10 +60,10 @@ class Evaluation:
     Attributes:
         validation_set: Hash of the validation documents; models are compared only where it is the same.
         overall: Over all documents.
-        dumps: By dump.
-        languages: By language.
+        dumps: By dump, of those with validation documents.
+        languages: By language, of the same.
         baselines: Bits a byte by language and then by name: gzip, xz, bigram.
-        samples: By language.
+        samples: By language; none where there is neither a prompt nor a validation document.
     """
 
     validation_set: str
@@ -94,24 +94,24 @@ def evaluate(model: Path, shards: Mapping[str, Path], settings: EvaluationSettin
         for dump, source in opened.items()
         if source.validation.document_count
     }
-    by_language: defaultdict[str, list[str]] = defaultdict(list)
-    for dump in scores:
-        by_language[opened[dump].language].append(dump)
+    by_language: defaultdict[str, dict[str, Shards]] = defaultdict(dict)
+    for dump, source in opened.items():
+        by_language[source.language][dump] = source
+    measured = {language: dumps for language, dumps in by_language.items() if scores.keys() & dumps.keys()}
     nothing = Score(0.0, 0, 0, 0)
     result = Evaluation(
         validation_set=validation_set(opened),
         overall=_measured(sum(scores.values(), nothing)),
         dumps={dump: _measured(score) for dump, score in scores.items()},
         languages={
-            language: _measured(sum((scores[dump] for dump in dumps), nothing))
-            for language, dumps in by_language.items()
+            language: _measured(sum((scores[dump] for dump in dumps if dump in scores), nothing))
+            for language, dumps in measured.items()
         },
-        baselines={
-            language: baselines([opened[dump] for dump in dumps], vocabulary) for language, dumps in by_language.items()
-        },
+        baselines={language: baselines([*dumps.values()], vocabulary) for language, dumps in measured.items()},
         samples={
-            language: _samples(network, vocabulary, [opened[dump] for dump in dumps], language, settings)
+            language: samples
             for language, dumps in by_language.items()
+            if (samples := _samples(network, vocabulary, [*dumps.values()], language, settings))
         },
     )
     write_atomically(out / EVALUATION, json.dumps(asdict(result), indent=1, ensure_ascii=False))
@@ -137,6 +137,7 @@ def validation_set(shards: Mapping[str, Shards]) -> str:
         {
             dump: [[document.doc_id, document.bytes] for document in source.validation.iterate()]
             for dump, source in shards.items()
+            if source.validation.document_count
         }
     )
 

@@ -63,6 +63,11 @@ def token_shards(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None
                 progress=log_progress("token_shards", context.log.info),
             )
             metadata["encoder"] = report.encoder
+            if not report.shards.documents["validation"]:
+                context.log.warning(
+                    f"{dump}: none of its {report.shards.documents['train']} documents was chosen for validation, so "
+                    "all are learned from, and this dump has no part in how good a model is said to be"
+                )
             return report.counts
 
         artifact = build_artifact(

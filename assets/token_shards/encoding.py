@@ -85,8 +85,7 @@ def encode_dump(
         progress: Called every few seconds and at the end.
 
     Raises:
-        TokenShardError: If the signatures are missing or those of other documents, or training or validation would be
-            empty.
+        TokenShardError: If the signatures are missing or those of other documents, or nothing is left to learn from.
         CleanTextError: If documents cannot be read, or where processes are needed one died twice over a row group.
         VocabularyError: If the vocabulary cannot be opened.
     """
@@ -139,13 +138,12 @@ def encode_dump(
             report(done, total, rows)
         counts = writer.close()
     written = sum(counts.documents.values())
-    for split in SPLITS:
-        if not counts.documents[split]:
-            raise TokenShardError(
-                f"dump '{dump}' has no {split} document: of {written} documents, 'validation_share' = "
-                f"{settings.validation_share} chose {counts.documents['validation']} for validation; add documents, "
-                "split its files into smaller ones ('documents' in the catalogue), change the share or the 'seed'"
-            )
+    if not counts.documents["train"]:
+        raise TokenShardError(
+            f"dump '{dump}' has no document to learn from: of {written} documents, 'validation_share' = "
+            f"{settings.validation_share} chose {counts.documents['validation']} for validation; add documents, "
+            "split its files into smaller ones ('documents' in the catalogue), change the share or the 'seed'"
+        )
     if written + left_out != rows:
         raise TokenShardError(f"dump '{dump}': of {rows} documents, {written} were written and {left_out} left out")
     return TokenShardReport(counts, left_out, trusted.note)

@@ -124,7 +124,6 @@ def test_one_bad_dump_fails_alone(run_jobs: Jobs, sources: Path) -> None:
     ("asset", "settings", "message"),
     [
         ("vocabulary", {"size": 60_000}, "'size' = 60000 is more than the text supports"),
-        ("token_shards", {"validation_share": 1e-9}, "dump 'tales' has no validation document"),
     ],
 )
 def test_settings_that_the_text_does_not_support(
