@@ -123,12 +123,13 @@ def language_model(context: dg.AssetExecutionContext) -> dg.MaterializeResult[No
 def evaluation(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
     """Measure the model."""
     settings = EvaluationSettings.parse(context.op_config, origin="evaluation")
+    prompts = load_catalogue(catalogue_path()).prompts
     model = upstream(context, "language_model")
     shards = {dump: upstream(context, "token_shards", dump) for dump in dumps.get_partition_keys()}
 
     def produce(folder: Path) -> dict[str, int]:
         folders = {dump: artifact.folder for dump, artifact in shards.items()}
-        result = evaluate(model.folder, folders, settings, out=folder)
+        result = evaluate(model.folder, folders, settings, prompts=prompts, out=folder)
         return {
             "documents": result.overall.documents,
             "tokens": result.overall.tokens,
@@ -142,6 +143,7 @@ def evaluation(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
             inputs={
                 "language_model": model.manifest.digest,
                 "token_shards": [[dump, shard.manifest.digest] for dump, shard in shards.items()],
+                "prompts": prompts,
             },
             settings=settings.model_dump(mode="json"),
             code_version=CODE_VERSION,

@@ -74,13 +74,21 @@ class Evaluation:
     samples: dict[str, list[Sample]]
 
 
-def evaluate(model: Path, shards: Mapping[str, Path], settings: EvaluationSettings, *, out: Path) -> Evaluation:
+def evaluate(
+    model: Path,
+    shards: Mapping[str, Path],
+    settings: EvaluationSettings,
+    *,
+    prompts: Mapping[str, Sequence[str]],
+    out: Path,
+) -> Evaluation:
     """Measure a model on the whole validation split of each dump and write ``evaluation.json``.
 
     Args:
         model: Folder of the exported model.
         shards: Token shards by dump.
         settings: Samples.
+        prompts: Beginnings of the samples by language; a language without takes those of validation documents.
         out: Empty folder.
 
     Raises:
@@ -111,7 +119,7 @@ def evaluate(model: Path, shards: Mapping[str, Path], settings: EvaluationSettin
         samples={
             language: samples
             for language, dumps in by_language.items()
-            if (samples := _samples(network, vocabulary, [*dumps.values()], language, settings))
+            if (samples := _samples(network, vocabulary, [*dumps.values()], prompts.get(language), settings))
         },
     )
     write_atomically(out / EVALUATION, json.dumps(asdict(result), indent=1, ensure_ascii=False))
@@ -198,10 +206,10 @@ def _samples(
     network: LanguageModel,
     vocabulary: Vocabulary,
     sources: Sequence[Shards],
-    language: str,
+    prompts: Sequence[str] | None,
     settings: EvaluationSettings,
 ) -> list[Sample]:
-    prompts = settings.prompts.get(language) or [
+    prompts = prompts or [
         vocabulary.decode(document.ids[:PROMPT_TOKENS].tolist())
         for source in sources
         for document in (

@@ -26,10 +26,6 @@ class LanguageModelSettings(Settings):
 class EvaluationSettings(Settings):
     """What is measured on the finished model."""
 
-    prompts: dict[str, list[str]] = Field(
-        default_factory=dict,
-        description="Beginnings of the samples by language; a language without takes those of validation documents.",
-    )
     samples: int = Field(3, ge=0, description="Samples for each language.")
     sampling: SamplingSettings = Field(default_factory=SamplingSettings, description="How samples are written.")
     batch: int = Field(16, ge=1, description="Sequences that are scored at once.")

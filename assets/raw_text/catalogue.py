@@ -6,13 +6,13 @@ import codecs
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import regex
 import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from assets.raw_text.errors import CatalogueError
 from assets.raw_text.globs import matches
@@ -255,11 +255,13 @@ class Catalogue:
         sources: The sources.
         folder: Of the catalogue.
         tokenizers: Vocabularies to compare ours with.
+        prompts: Beginnings, by language, of the samples that models of this text write.
     """
 
     sources: tuple[Source, ...]
     folder: Path
     tokenizers: tuple[NamedTokenizer, ...] = ()
+    prompts: Mapping[str, list[str]] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Source:
         """The source of that name.
@@ -288,7 +290,7 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_KEYS = ("sources", "tokenizers")
+_KEYS = ("sources", "tokenizers", "prompts")
 
 
 def load_catalogue(path: Path) -> Catalogue:
@@ -327,7 +329,7 @@ def load_catalogue(path: Path) -> Catalogue:
         seen[folded] = source.name
     if mistakes:
         raise CatalogueError("\n".join(mistakes))
-    return Catalogue(tuple(sources), path.absolute().parent, tokenizers)
+    return Catalogue(tuple(sources), path.absolute().parent, tokenizers, _prompts(content.get("prompts") or {}, path))
 
 
 def _tokenizers(entries: Any, path: Path, mistakes: list[str]) -> tuple[NamedTokenizer, ...]:
@@ -342,6 +344,15 @@ def _tokenizers(entries: Any, path: Path, mistakes: list[str]) -> tuple[NamedTok
     names = [tokenizer.name for tokenizer in found]
     mistakes += [f"{path}: two tokenizers are named '{name}'" for name in sorted(set(names)) if names.count(name) > 1]
     return tuple(found)
+
+
+def _prompts(entries: Any, path: Path) -> dict[str, list[str]]:
+    try:
+        return TypeAdapter(dict[str, list[str]]).validate_python(entries, strict=True)
+    except ValidationError:
+        raise CatalogueError(
+            f'{path}: \'prompts\' names beginnings of samples by language, such as zh: ["从前", "有一天"]'
+        ) from None
 
 
 def _parse_entry(entry: Any, number: int, path: Path) -> Source:

@@ -30,7 +30,7 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         {"name": "reviews", "uri": "reviews.jsonl", "format": "jsonl", "language": "zh", "licence": "CC0"},
     ]
     catalogue = folder / "sources.yaml"
-    catalogue.write_text(yaml.safe_dump({"sources": entries}))
+    catalogue.write_text(yaml.safe_dump({"sources": entries, "prompts": {"en": ["The "], "zh": ["我"]}}))
     monkeypatch.setenv("CORPUSLINE_SOURCES", str(catalogue))
     return folder
 

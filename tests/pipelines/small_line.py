@@ -30,7 +30,7 @@ CONFIGURATION: dict[str, Any] = {
             "parallel": {"micro_batch": 4, "compile": False},
         }
     },
-    "evaluation": {"samples": 2, "sampling": {"tokens": 10}, "prompts": {"en": ["The "], "zh": ["我"]}},
+    "evaluation": {"samples": 2, "sampling": {"tokens": 10}},
 }
 
 

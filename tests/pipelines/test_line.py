@@ -64,6 +64,7 @@ def check_model_folder(folder: Path) -> None:
     assert (summary["documents"], summary["kept"]) == (180, 120)
     assert set(summary["languages"]) == {"en", "zh"}
     assert [len(samples) for samples in summary["samples"].values()] == [2, 2]
+    assert {language: samples[0][0] for language, samples in summary["samples"].items()} == {"en": "The ", "zh": "我"}
     for language, baselines in summary["baselines"].items():
         assert set(baselines) == {"gzip", "xz", "bigram"}
         assert summary["languages"][language]["bits_per_byte"] > 0

@@ -57,7 +57,7 @@ def shards(folder: Path, vocabulary: Path, texts: list[str], *, language: str, v
 
 def evaluated(model: Path, dumps: dict[str, Path], folder: Path) -> Evaluation:
     folder.mkdir()
-    result = evaluate(model, dumps, EvaluationSettings(prompts={"zh": ["守夜人"]}, samples=1), out=folder)
+    result = evaluate(model, dumps, EvaluationSettings(samples=1), prompts={"zh": ["守夜人"]}, out=folder)
     assert read_evaluation(folder) == result
     return result
 

@@ -47,12 +47,14 @@ def test_a_catalogue_is_a_list_of_sources(tmp_path: Path) -> None:
             source: news
             encoding: GBK
             on_invalid: skip
+        prompts: {en: ["CHAPTER I"], zh-Hans: [本报讯, 昨天]}
         """,
         encoding="utf-8",
     )
     catalogue = load_catalogue(path)
     novels, news = catalogue.sources
     assert catalogue.folder == tmp_path
+    assert catalogue.prompts == {"en": ["CHAPTER I"], "zh-Hans": ["本报讯", "昨天"]}
     assert (novels.sha256, novels.weight, novels.source_name) == (SHA256, 2.0, "novels")
     assert (novels.documents.by, novels.documents.drop_match) == ("regex", True)
     assert (news.delimiter, news.source_name, news.encoding, news.on_invalid) == ("\t", "news", "gbk", "skip")
@@ -208,6 +210,8 @@ def test_a_missing_catalogue(tmp_path: Path) -> None:
         ("sources: []", "write a list under the key 'sources'"),
         ("source: [{name: a}]", "write a list under the key 'sources'"),
         ("sources: [{name: a, uri: a, language: en}]\nsurces: []", "unknown key 'surces', did you mean 'sources'"),
+        ("sources: [{name: a, uri: a, language: en}]\nprompts: {zh: 从前}", "'prompts' names beginnings of samples by"),
+        ("sources: [{name: a, uri: a, language: en}]\nprompts: {zh: [1]}", 'such as zh: ["从前", "有一天"]'),
         ("sources: [{name: 1, uri: a, language: en}]", "source 1: 'name' = 1: Input should be a valid string"),
         ("sources: [{name: a, uri: a, language: en, 1: 2}]", "source 'a': '1' = 1: Keys should be strings"),
     ],
