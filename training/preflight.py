@@ -71,7 +71,10 @@ def open_data(settings: RunSettings) -> tuple[TrainingSettings, list[Shards]]:
     ]
     check_same_vocabulary(sources)
     if not any(source.validation.document_count for source in sources):
-        raise ShardError("no source has a validation document; give token_shards a larger validation_share")
+        raise ShardError(
+            "no source has a validation document; add documents, split files into smaller ones ('documents' in the "
+            "catalogue), or give token_shards a larger 'validation_share'"
+        )
     size = sources[0].vocabulary_size
     model = settings.training.model
     if model.vocabulary_size not in (0, size):

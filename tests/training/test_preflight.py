@@ -130,7 +130,7 @@ def test_a_context_longer_than_the_data_is_refused(tmp_path: Path, vocabulary: P
 def test_no_validation_document_is_refused(tmp_path: Path, vocabulary: Path) -> None:
     write_shards(tmp_path / "en", vocabulary)
     write_shards(tmp_path / "zh", vocabulary)
-    with pytest.raises(ShardError, match="no source has a validation document; give token_shards a larger"):
+    with pytest.raises(ShardError, match="no source has a validation document; add documents, split"):
         open_data(run(tmp_path, "en", "zh"))
 
 
