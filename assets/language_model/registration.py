@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from assets.language_model.tracking import tracking_errors, tracking_uri
@@ -17,6 +20,10 @@ FINGERPRINT = "corpusline.fingerprint"
 FOLDER = "corpusline.folder"
 VALIDATION_SET = "corpusline.validation_set"
 BITS_PER_BYTE = "corpusline.bits_per_byte"
+COMPARISON = "corpusline.comparison"
+# Until it was compared with the champion; a version that is found so was interrupted.
+_PENDING = "pending"
+_MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 class RegistrationError(RuntimeError):
@@ -52,6 +59,8 @@ def register(
 ) -> Registration:
     """Make a version of this folder, unless it has one, and decide about the aliases.
 
+    A version whose comparison was interrupted is compared by the next call.
+
     Args:
         client: Client of the tracking store.
         name: Name of the registered model.
@@ -75,34 +84,29 @@ def register(
                 raise
         found = client.search_model_versions(f"name = '{name}' AND tags.`{FINGERPRINT}` = '{fingerprint}'")
         champion = _champion(client, name)
-        if found:
+        if found and found[0].tags.get(COMPARISON) != _PENDING:
             version = str(found[0].version)
             known = champion is not None and str(champion.version) == version
             return Registration(version, known, "was registered before; nothing changed")
-        model = client.create_logged_model(
-            client.get_run(run_id).info.experiment_id, name=name, source_run_id=run_id, model_type="language-model"
-        )
-        client.log_model_artifacts(model.model_id, str(folder))
-        client.finalize_logged_model(model.model_id, "READY")
-        created = client.create_model_version(
-            name,
-            source=f"models:/{model.model_id}",
-            run_id=run_id,
-            model_id=model.model_id,
-            tags={
-                **tags,
-                FINGERPRINT: fingerprint,
-                FOLDER: str(folder),
-                VALIDATION_SET: validation_set,
-                BITS_PER_BYTE: f"{bits_per_byte:.6f}",
-            },
-        )
-        version = str(created.version)
+        own_tags = {
+            **tags,
+            FINGERPRINT: fingerprint,
+            FOLDER: str(folder),
+            VALIDATION_SET: validation_set,
+            BITS_PER_BYTE: repr(bits_per_byte),
+            COMPARISON: _PENDING,
+        }
+        version = str(found[0].version) if found else _create(client, name, folder=folder, run_id=run_id, tags=own_tags)
         client.set_registered_model_alias(name, CANDIDATE, version)
+    if champion is not None and str(champion.version) == version:
+        better, reason = True, "it is the champion already"
+    else:
         better, reason = _compare(champion, bits_per_byte, validation_set, score_other)
+    with tracking_errors():
         if better:
             client.set_registered_model_alias(name, CHAMPION, version)
-        return Registration(version, better, reason)
+        client.set_model_version_tag(name, version, COMPARISON, reason)
+    return Registration(version, better, reason)
 
 
 def version_folder(client: MlflowClient, name: str, which: str) -> Path:
@@ -125,44 +129,69 @@ def version_folder(client: MlflowClient, name: str, which: str) -> Path:
                 else client.get_model_version_by_alias(name, which)
             )
         except MlflowException as error:
-            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            if error.error_code not in _MISSING:
                 raise
             raise RegistrationError(
                 f"no model '{name}' has the alias or version '{which}' in {tracking_uri()}, and there is no such "
                 "folder; run the job raw_to_model, or name another --model"
             ) from None
-    folder = Path(version.tags.get(FOLDER, ""))
-    if folder.is_absolute() and (folder / "config.json").is_file():
-        return folder
-    with tracking_errors():
-        mlflow.set_tracking_uri(tracking_uri())
-        return Path(mlflow.artifacts.download_artifacts(version.source))
+    return _own_folder(version) or _downloaded(version)
 
 
-def _champion(client: MlflowClient, name: str) -> mlflow.entities.model_registry.ModelVersion | None:
+def _create(client: MlflowClient, name: str, *, folder: Path, run_id: str, tags: dict[str, str]) -> str:
+    """A new version with the files of a folder; its number."""
+    model = client.create_logged_model(
+        client.get_run(run_id).info.experiment_id, name=name, source_run_id=run_id, model_type="language-model"
+    )
+    client.log_model_artifacts(model.model_id, str(folder))
+    client.finalize_logged_model(model.model_id, "READY")
+    created = client.create_model_version(
+        name, source=f"models:/{model.model_id}", run_id=run_id, model_id=model.model_id, tags=tags
+    )
+    return str(created.version)
+
+
+def _champion(client: MlflowClient, name: str) -> ModelVersion | None:
     try:
         return client.get_model_version_by_alias(name, CHAMPION)
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code not in _MISSING:
+            raise
         return None
 
 
+def _own_folder(version: ModelVersion) -> Path | None:
+    """The folder that a version was registered from, if it is on this machine."""
+    folder = Path(version.tags.get(FOLDER, ""))
+    return folder if folder.is_absolute() and (folder / "config.json").is_file() else None
+
+
+def _downloaded(version: ModelVersion, into: str | None = None) -> Path:
+    with tracking_errors():
+        mlflow.set_tracking_uri(tracking_uri())
+        return Path(mlflow.artifacts.download_artifacts(version.source, dst_path=into))
+
+
 def _compare(
-    champion: mlflow.entities.model_registry.ModelVersion | None,
+    champion: ModelVersion | None,
     bits_per_byte: float,
     validation_set: str,
     score_other: Callable[[Path], float],
 ) -> tuple[bool, str]:
+    if not math.isfinite(bits_per_byte):
+        return False, f"it has {bits_per_byte} bits a byte"
     if champion is None:
         return True, "the first version"
     if champion.tags.get(VALIDATION_SET) == validation_set:
         present = float(champion.tags[BITS_PER_BYTE])
     else:
-        folder = Path(champion.tags.get(FOLDER, ""))
-        if not (folder / "config.json").is_file():
+        try:
+            with tempfile.TemporaryDirectory() as scratch:
+                present = score_other(_own_folder(champion) or _downloaded(champion, scratch))
+        except (RuntimeError, OSError) as error:
             return False, (
-                f"version {champion.version} was measured on another validation set and its folder {folder} is gone; "
-                "compare by hand and set the alias 'champion' in MLflow"
+                f"version {champion.version} was measured on another validation set and cannot be measured on this one "
+                f"({error}); compare by hand and set the alias 'champion' in MLflow"
             )
-        present = score_other(folder)
     what = f"{bits_per_byte:.4f} bits a byte, version {champion.version} has {present:.4f} on the same documents"
-    return bits_per_byte < present, what
+    return bits_per_byte < present or not math.isfinite(present), what
