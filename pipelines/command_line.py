@@ -145,7 +145,7 @@ def mlflow(
 ) -> None:
     """Open MLflow's page on the tracking store of this home, or of MLFLOW_TRACKING_URI."""
     from assets.home import tracking_folder
-    from assets.language_model.tracking import open_tracking, tracking_uri
+    from assets.language_model.tracking import open_tracking, shown_uri, tracking_uri
 
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -157,7 +157,7 @@ def mlflow(
             ) from None
     open_tracking()
     if tracking_uri().startswith(("http://", "https://")):
-        raise SettingsError(f"MLflow's page is already served: open {tracking_uri()}")
+        raise SettingsError(f"MLflow's page is already served: open {shown_uri()}")
     artifacts = (tracking_folder() / "artifacts").as_uri()
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri()]
     command += ["--default-artifact-root", artifacts, "--host", host, "--port", str(port), "--workers", "1"]

@@ -16,7 +16,7 @@ from assets.language_model.settings import EvaluationSettings, LanguageModelSett
 from assets.language_model.summary import SUMMARY, summarise
 from assets.language_model.supervision import TrainerError
 from assets.language_model.tracked_training import open_tracked, train_tracked
-from assets.language_model.tracking import TrackingError, find_run, open_tracking
+from assets.language_model.tracking import TrackingError, find_run, is_finished, log_changed, open_tracking
 from assets.language_model.training_run import TrainingRun, continued_identity, loss_curves, model_files
 from assets.language_model.verification import verify_export
 from assets.launchpad import launchpad_schema
@@ -94,7 +94,7 @@ def language_model(context: dg.AssetExecutionContext) -> dg.MaterializeResult[No
     try:
         client = open_tracking()
         # Also where the training was resumed by hand, or MLflow was away: what it has is not sent again.
-        if not artifact.reused or find_run(client, fingerprint) is None:
+        if not artifact.reused or not is_finished(client, fingerprint):
             tracked = open_tracked(context, settings, run, shards, fingerprint=fingerprint)
             tracked.send(records)
             tracked.finish("FINISHED")
@@ -258,8 +258,7 @@ def model_version(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Non
         run_id = find_run(client, model.manifest.fingerprint)
         if run_id is None:
             raise TrackingError("the training's MLflow run is gone; materialize language_model, which starts it anew")
-        for name, value in _final_metrics(result).items():
-            client.log_metric(run_id, name, value, step=report["steps"])
+        log_changed(client, run_id, _final_metrics(result), step=report["steps"])
         registration = register(
             client,
             settings.name,

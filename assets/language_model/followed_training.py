@@ -23,6 +23,7 @@ from assets.language_model.tracking import (
     TrackedTraining,
     TrackingError,
     dataset_input,
+    log_changed,
     open_experiment,
     open_tracking,
     tracking_errors,
@@ -120,7 +121,7 @@ class Family:
             self.experiment_id,
             name=name,
             fingerprint=fingerprint,
-            parameters=settings.model_dump(mode="json"),
+            parameters=settings.shown(),
             tags={PARENT: self.parent.run_id, "corpusline.code": code_commit(), "training_run": str(run.folder)},
             inputs=[
                 dataset_input(
@@ -136,9 +137,8 @@ class Family:
         Raises:
             TrackingError: If MLflow does not answer.
         """
+        log_changed(self.client, self.parent.run_id, metrics, step=0)
         with tracking_errors():
-            for name, value in metrics.items():
-                self.client.log_metric(self.parent.run_id, name, value)
             for path in files:
                 self.client.log_artifact(self.parent.run_id, str(path))
 

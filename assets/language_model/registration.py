@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from assets.language_model.tracking import tracking_errors, tracking_uri
+from assets.language_model.tracking import shown_uri, tracking_errors, tracking_uri
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 FINGERPRINT = "corpusline.fingerprint"
@@ -132,7 +132,7 @@ def version_folder(client: MlflowClient, name: str, which: str) -> Path:
             if error.error_code not in _MISSING:
                 raise
             raise RegistrationError(
-                f"no model '{name}' has the alias or version '{which}' in {tracking_uri()}, and there is no such "
+                f"no model '{name}' has the alias or version '{which}' in {shown_uri()}, and there is no such "
                 "folder; run the job raw_to_model, or name another --model"
             ) from None
     return _own_folder(version) or _downloaded(version)

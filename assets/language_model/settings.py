@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from assets.language_model.launchers.settings import LaunchSettings
@@ -21,6 +23,10 @@ class LanguageModelSettings(Settings):
         "nothing of a pass comes again before the rest; sources may have been added since.",
     )
     experiment: str = Field("corpusline", min_length=1, description="MLflow experiment of the run.")
+
+    def shown(self) -> dict[str, Any]:
+        """All of it but the ranks' variables, which may be secrets."""
+        return self.model_dump(mode="json", exclude={"launch": {"kubernetes": {"environment"}}})
 
 
 class EvaluationSettings(Settings):

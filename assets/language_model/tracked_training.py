@@ -48,7 +48,7 @@ def open_tracked(
         experiment,
         name=fingerprint[:12],
         fingerprint=fingerprint,
-        parameters=settings.model_dump(mode="json"),
+        parameters=settings.shown(),
         tags=lineage_tags(context, fingerprint) | {"training_run": str(run.folder)},
         inputs=[
             dataset_input(

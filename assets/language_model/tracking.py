@@ -10,7 +10,9 @@ import fcntl
 import json
 import math
 import os
+import re
 import time
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
@@ -26,9 +28,13 @@ from assets.home import tracking_folder
 from training.events import Event
 
 BATCH = 500
+PARAMETER_BATCH = 100
 PARAMETER_LENGTH = 6000
 MOST_NOTED = 50
 DIGEST_LENGTH = 36
+FINISHED = "FINISHED"
+_NOT_IN_A_NAME = re.compile(r"[^/\w.\- :]")
+_PASSWORD = re.compile(r"(://[^/\s:@]*):[^/\s@]+@")
 
 
 class TrackingError(RuntimeError):
@@ -40,16 +46,31 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{tracking_folder() / 'mlflow.db'}"
 
 
+def shown_uri() -> str:
+    """``tracking_uri`` as it may stand in logs."""
+    return _PASSWORD.sub(r"\1:***@", tracking_uri())
+
+
+def _in_a_line(error: Exception) -> str:
+    """The first line of what an error says, without passwords."""
+    words = str(error).splitlines() or [type(error).__name__]
+    return _PASSWORD.sub(r"\1:***@", words[0])
+
+
 @contextmanager
 def tracking_errors() -> Iterator[None]:
     """Turn MLflow's own errors into ``TrackingError`` with the store's address."""
     try:
         yield
     except (MlflowException, OSError) as error:
-        raise TrackingError(
-            f"MLflow at {tracking_uri()} does not answer ({str(error).splitlines()[0]}); start it or set "
-            "MLFLOW_TRACKING_URI, then run the job again: what is trained is not trained again"
-        ) from error
+        raise _away(_in_a_line(error)) from error
+
+
+def _away(why: str) -> TrackingError:
+    return TrackingError(
+        f"MLflow at {shown_uri()} does not answer ({why}); start it or set MLFLOW_TRACKING_URI, then run the job "
+        "again: what is trained is not trained again"
+    )
 
 
 def open_tracking() -> MlflowClient:
@@ -111,17 +132,26 @@ class TrackedTraining:
         tags: Mapping[str, str],
         inputs: Sequence[DatasetInput],
     ) -> TrackedTraining:
-        """Open the run of this training fingerprint, or start one with its parameters, tags and dataset inputs."""
+        """Open the run of this training fingerprint, or start one with its parameters, tags and dataset inputs.
+
+        What an earlier start that was cut short has left out is added.
+        """
         with tracking_errors():
             found = client.search_runs([experiment_id], f"tags.`corpusline.training` = '{fingerprint}'", max_results=1)
             if found:
-                run_id = str(found[0].info.run_id)
-                client.update_run(run_id, status="RUNNING")
+                run = found[0]
+                client.update_run(run.info.run_id, status="RUNNING")
             else:
                 run = client.create_run(experiment_id, run_name=name, tags={**tags, "corpusline.training": fingerprint})
-                run_id = str(run.info.run_id)
-                for key, value in flatten(parameters).items():
-                    client.log_param(run_id, key, str(value)[:PARAMETER_LENGTH])
+            run_id = str(run.info.run_id)
+            missing = [
+                Param(key, str(value)[:PARAMETER_LENGTH])
+                for key, value in flatten(parameters).items()
+                if key not in run.data.params
+            ]
+            for start in range(0, len(missing), PARAMETER_BATCH):
+                client.log_batch(run_id, params=missing[start : start + PARAMETER_BATCH])
+            if not run.inputs.dataset_inputs:
                 client.log_inputs(run_id, datasets=list(inputs))
             client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
         return cls(client, run_id)
@@ -144,7 +174,7 @@ class TrackedTraining:
                     self._sent[metric.key].add(metric.step)
             self.problem = None
         except (MlflowException, OSError) as error:
-            self.problem = str(error).splitlines()[0]
+            self.problem = _in_a_line(error)
 
     def note(self, events: Sequence[Event]) -> bool:
         """Write what happened into the run's description; whether the store took it."""
@@ -155,7 +185,7 @@ class TrackedTraining:
         try:
             self.client.set_tag(self.run_id, "mlflow.note.content", "\n".join(lines))
         except (MlflowException, OSError) as error:
-            self.problem = str(error).splitlines()[0]
+            self.problem = _in_a_line(error)
             return False
         return True
 
@@ -177,7 +207,13 @@ class TrackedTraining:
             monitor.finish()
 
     def finish(self, status: str) -> None:
-        """End the run with FINISHED, FAILED or KILLED."""
+        """End the run with FINISHED, FAILED or KILLED.
+
+        Raises:
+            TrackingError: If the store does not answer, or it is FINISHED and has not taken the last metrics.
+        """
+        if status == FINISHED and self.problem is not None:
+            raise _away(self.problem)
         with tracking_errors():
             self.client.set_terminated(self.run_id, status=status)
 
@@ -208,10 +244,33 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _metrics(record: Mapping[str, Any]) -> list[Metric]:
     step, milliseconds = int(record["step"]), int(float(record["time"]) * 1000)
     return [
-        Metric(key, float(value), milliseconds, step)
+        Metric(_name(key), float(value), milliseconds, step)
         for key, value in flatten(record).items()
         if key not in ("step", "time") and isinstance(value, int | float) and math.isfinite(value)
     ]
+
+
+def _name(key: str) -> str:
+    """A metric's name as MLflow takes it, which is without the marks that some scripts put on letters of a dump."""
+    return _NOT_IN_A_NAME.sub("_", unicodedata.normalize("NFC", key))
+
+
+def log_changed(client: MlflowClient, run_id: str, metrics: Mapping[str, float], *, step: int) -> None:
+    """Add to a run those of these numbers that are not its newest already."""
+    with tracking_errors():
+        present = client.get_run(run_id).data.metrics
+        now = int(time.time() * 1000)
+        named = {_name(key): value for key, value in metrics.items()}
+        changed = [Metric(key, value, now, step) for key, value in named.items() if present.get(key) != value]
+        for start in range(0, len(changed), BATCH):
+            client.log_batch(run_id, metrics=changed[start : start + BATCH])
+
+
+def is_finished(client: MlflowClient, fingerprint: str) -> bool:
+    """Whether the MLflow run of a training is there and has all of it."""
+    run_id = find_run(client, fingerprint)
+    with tracking_errors():
+        return run_id is not None and client.get_run(run_id).info.status == FINISHED
 
 
 def find_run(client: MlflowClient, fingerprint: str) -> str | None:

@@ -12,7 +12,7 @@ from small_line import Jobs, review, run_configuration, text_configuration
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from assets.language_model.registration import version_folder
-from assets.language_model.tracking import open_tracking
+from assets.language_model.tracking import TrackedTraining, open_experiment, open_tracking
 from assets.trace.report import document_report, step_report, text_report
 from assets.trace.run import open_run
 
@@ -157,3 +157,36 @@ def test_two_runs_from_nothing_give_the_same_files_and_losses(
     assert losses[0] == losses[1]
     weights = [(Path(made["model_version"]["folder"]) / "model.safetensors").read_bytes() for made in (one, two)]
     assert weights[0] == weights[1]
+
+
+def test_a_later_run_sends_what_mlflow_has_missed_of_a_training_that_is_done(
+    run_jobs: Jobs, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = {"job": "raw_to_model", "config": run_configuration()}
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    (without,) = run_jobs([whole])
+    assert "MLflow at http://127.0.0.1:9 does not answer" in without["failures"][0]
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    # It had begun to take metrics when it went away.
+    (run,) = (own_home / "training-runs").glob("*/report.json")
+    client = open_tracking()
+    started = TrackedTraining.start(
+        client,
+        open_experiment(client, "corpusline"),
+        name="begun",
+        fingerprint=run.parent.name,
+        parameters={},
+        tags={},
+        inputs=[],
+    )
+    results = run_jobs([whole, whole])
+    for result in results:
+        assert result["success"], result["failures"]
+        assert result["made"]["language_model"]["reused"]
+    found = client.get_run(started.run_id)
+    assert found.info.status == "FINISHED"
+    losses = client.get_metric_history(started.run_id, "loss")
+    assert sorted(metric.step for metric in losses) == [1, 2, 3, 4, 5, 6]
+    assert {dataset.dataset.name for dataset in found.inputs.dataset_inputs} == set(DUMPS)
+    assert len(client.get_metric_history(started.run_id, "final.loss")) == 1
