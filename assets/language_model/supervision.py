@@ -187,6 +187,8 @@ def _in_words(code: int, error: str) -> str:
 
 def _first_error(log: Path, begin: int) -> str:
     """What the first rank that failed said last, as far as it is an error's message; the others break off after it."""
+    if not log.is_file():
+        return ""
     with log.open("rb") as file:
         file.seek(max(begin, log.stat().st_size - _LOOKED_AT))
         found = _ERROR.search(file.read().decode("utf-8", "replace"))

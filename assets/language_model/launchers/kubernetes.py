@@ -66,11 +66,12 @@ class _Objects:
     def __init__(self, settings: KubernetesSettings) -> None:
         try:
             from kubernetes import client, config
+            from urllib3.exceptions import HTTPError
         except ModuleNotFoundError:
             raise SettingsError(
                 "'launcher' = 'kubernetes' needs the Kubernetes client: pip install 'corpusline[kubernetes]'"
             ) from None
-        self._errors: tuple[type[Exception], ...] = (client.ApiException, OSError)
+        self._errors: tuple[type[Exception], ...] = (client.ApiException, HTTPError, OSError)
         try:
             if settings.context is None and "KUBECONFIG" not in os.environ:
                 config.load_config()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +17,8 @@ from training.settings import SettingsError
 
 # Both find a pod's container by this name, and Kubeflow's runtimes call their job and its container so.
 _NODE = "node"
+_FINGERPRINT = re.compile(r"[0-9a-f]{16,}")
+_NOT_IN_A_NAME = re.compile(r"[^a-z0-9]+")
 _CHECK_PORT, _TRAIN_PORT = 29500, 29501
 
 # Started as process 1 of the pod, which gets the signal when the pod is to go, and hands it on.
@@ -40,8 +44,11 @@ exit "$code"
 
 
 def job_name(run: Path) -> str:
-    """Name of a training's job, by its folder."""
-    return f"corpusline-{run.name[:12].lower()}"
+    """Name of a training's job, by its folder: by its fingerprint, or by what it is called and where it is."""
+    if _FINGERPRINT.fullmatch(run.name):
+        return f"corpusline-{run.name[:12]}"
+    called = _NOT_IN_A_NAME.sub("-", run.name.lower())[:12].strip("-")
+    return "-".join(filter(None, ("corpusline", called, hashlib.sha256(str(run).encode()).hexdigest()[:8])))
 
 
 def exit_file(run: Path) -> Path:

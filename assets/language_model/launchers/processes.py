@@ -73,7 +73,9 @@ def process_group(
 
 
 def last_lines(path: Path, count: int) -> str:
-    """The last lines of a text file, reading at most its last 64 KiB."""
+    """The last lines of a text file, reading at most its last 64 KiB; nothing of one that is not there yet."""
+    if not path.is_file():
+        return ""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 65536))
         return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-count:])

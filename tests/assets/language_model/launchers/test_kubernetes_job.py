@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from assets.language_model.launchers import launch
 from assets.language_model.launchers.kubernetes import check_manifest
 from assets.language_model.launchers.kubernetes_manifest import exit_file, job_name
 from assets.language_model.launchers.settings import LaunchSettings
+from assets.language_model.supervision import TrainerError, train_supervised
+from assets.language_model.training_run import TrainingRun
 from training.events import read_events
 from training.settings import SettingsError
 
@@ -31,6 +34,7 @@ class Cluster:
     objects: dict[str, dict[str, Any]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     refusal: str = ""
+    away: bool = False
 
     def status(self, **status: Any) -> None:
         (found,) = self.objects.values()
@@ -42,6 +46,12 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
     state = Cluster()
 
     class Handler(BaseHTTPRequestHandler):
+        def handle_one_request(self) -> None:
+            if state.away:
+                self.close_connection = True
+                return
+            super().handle_one_request()
+
         def answer(self, code: int, body: dict[str, Any]) -> None:
             content = json.dumps(body).encode()
             self.send_response(code)
@@ -164,6 +174,42 @@ def test_a_job_that_somebody_deletes_has_failed_and_it_is_said_so(
         cluster.objects.clear()
         assert polled(launched) == 1
         assert launched.reason == f"is gone: somebody has deleted trainjob {job_name(run)}"
+
+
+def test_a_server_that_is_away_for_a_time_does_not_end_the_training(
+    cluster: Cluster, settings: LaunchSettings, run: Path
+) -> None:
+    with launch(run / "configuration.json", settings, environment={}, log=run / "trainer.log") as launched:
+        cluster.away = True
+        assert polled(launched) is None
+        cluster.away = False
+        cluster.status(conditions=[{"type": "Complete", "status": "True"}])
+        assert polled(launched) == 0
+    cluster.away = True
+    with (
+        pytest.raises(SettingsError, match="Kubernetes does not take trainjobs"),
+        launch(run / "configuration.json", settings, environment={}, log=run / "trainer.log"),
+    ):
+        pass
+
+
+def test_a_job_that_fails_before_its_pods_have_written_a_line_is_told_and_started_again(
+    cluster: Cluster, settings: LaunchSettings, run: Path
+) -> None:
+    def fail() -> None:
+        if cluster.objects:
+            cluster.status(conditions=[{"type": "Failed", "status": "True", "message": "ErrImagePull"}])
+
+    with pytest.raises(TrainerError, match="failed on Kubernetes: ErrImagePull and was started again 1 times"):
+        train_supervised(TrainingRun(run), settings.model_copy(update={"restarts": 1}), environment={}, tick=fail)
+
+
+def test_trainings_in_folders_of_one_name_are_two_jobs(tmp_path: Path) -> None:
+    one, two = (job_name(tmp_path / study / "trials" / "0000") for study in ("one", "two"))
+    assert one != two
+    for name in (one, job_name(tmp_path / "My_run 一")):
+        assert re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", name)
+        assert len(name) <= 40
 
 
 def test_what_the_cluster_refuses_is_told_in_its_words(cluster: Cluster, settings: LaunchSettings, run: Path) -> None:
