@@ -11,6 +11,19 @@ from training.settings import Settings
 Launcher = Literal["local", "ssh", "slurm", "kubernetes", "torchrun"]
 
 
+def time_limit_seconds(time: str) -> int:
+    """What Slurm takes from minutes, minutes:seconds, hours:minutes:seconds, days-hours, ...; 0 is no limit."""
+    days, dash, rest = time.rpartition("-")
+    parts = [int(part) for part in rest.split(":")]
+    if dash:
+        hours, minutes, seconds = [*parts, 0, 0][:3]
+    elif len(parts) == 3:
+        hours, minutes, seconds = parts
+    else:
+        hours, (minutes, seconds) = 0, [*parts, 0][:2]
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
 class SshSettings(Settings):
     """Nodes that DeepSpeed reaches by pdsh and ssh. Python, code and folders lie at the same paths on all of them."""
 
@@ -53,6 +66,15 @@ class SlurmSettings(Settings):
     python: str | None = Field(None, description="Python on the nodes; None is the path of this one.")
     code: str | None = Field(None, description="Folder of Corpusline on the nodes; None is the path of this one.")
     poll_seconds: float = Field(10.0, gt=0, description="How often Slurm is asked about the job.")
+
+    @model_validator(mode="after")
+    def _leaves_time_to_train(self) -> Self:
+        if self.time is not None and 0 < time_limit_seconds(self.time) <= self.before_limit_seconds:
+            raise ValueError(
+                f"'time' = {self.time} is no longer than 'before_limit_seconds' = {self.before_limit_seconds}: the job "
+                "would be queued again as soon as it starts"
+            )
+        return self
 
 
 class TorchrunSettings(Settings):

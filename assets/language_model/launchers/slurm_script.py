@@ -67,10 +67,11 @@ def training_script(config: Path, settings: LaunchSettings, *, run: Path, log: P
     """
     slurm = settings.slurm
     options = [
-        f"--job-name=corpusline-{run.name[:12]}",
+        # Slurm reads these lines with a shell's quotes.
+        f"--job-name={shlex.quote(f'corpusline-{run.name[:12]}')}",
         f"--nodes={settings.nodes}",
         f"--ntasks-per-node={settings.processes}",
-        f"--output={log}",
+        f"--output={shlex.quote(str(log))}",
         "--open-mode=append",
         "--requeue",
         f"--signal=B:USR1@{slurm.before_limit_seconds}",

@@ -30,6 +30,7 @@ PASSED_ON = ("CUDA_", "DS_", "FI_", "GLOO_", "HF_HUB_OFFLINE", "NCCL_", "OMP_", 
 _OTHERS_SECONDS = 10.0
 _FAILED = re.compile(r"pdsh@\S+: (\S+): ssh exited with exit code (\d+)")
 _SSH_FAILED = 255
+_EXPANDED = re.compile(r'([\\"$`])')
 
 
 @contextmanager
@@ -86,8 +87,9 @@ def node_variables(environment: Mapping[str, str], settings: LaunchSettings) -> 
         environment: Of this process.
         settings: Name the interface, and further variables.
     """
+    # They stand between double quotes in a shell's line, here and at DeepSpeed's.
     passed = {
-        name: value
+        name: _EXPANDED.sub(r"\\\1", value)
         for name, value in environment.items()
         if (name.startswith(PASSED_ON) or name in settings.ssh.pass_on) and "\n" not in value
     }

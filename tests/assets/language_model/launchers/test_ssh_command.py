@@ -44,6 +44,13 @@ def test_nodes_get_the_variables_of_training_and_no_password() -> None:
         )
 
 
+def test_values_reach_the_nodes_as_they_are_here() -> None:
+    value = 'a "quoted" $HOME `date` C:\\x'
+    passed = node_variables({"SITE": value}, settings(pass_on=["SITE"]))["SITE"]
+    script = f'export SITE="{passed}"; printf %s "$SITE"'
+    assert subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout == value
+
+
 def test_nodes_are_checked_and_then_trained_on() -> None:
     config, hostfile = Path("/data/我的 run/configuration.json"), Path("/data/hostfile")
     line = ssh_command(config, hostfile, ["me@10.0.0.1", "10.0.0.2"], settings(), {"A": "b"})
