@@ -6,7 +6,9 @@ import os
 
 import dagster as dg
 
-from pipelines.jobs import raw_to_model
+from assets.home import catalogue_path
+from assets.raw_text.catalogue import load_catalogue
+from pipelines.jobs import range_of, raw_to_model
 from pipelines.presets import load_preset
 
 
@@ -19,4 +21,6 @@ from pipelines.presets import load_preset
 )
 def weekly_retraining() -> dg.RunRequest:
     """One run of the whole line; stages with unchanged inputs and settings are reused."""
-    return dg.RunRequest(run_config=load_preset(os.environ.get("CORPUSLINE_PRESET", "small")))
+    # The run's process reads the catalogue anew, and trains on dumps that this one may not have known when it started.
+    names = [source.name for source in load_catalogue(catalogue_path()).sources]
+    return dg.RunRequest(run_config=load_preset(os.environ.get("CORPUSLINE_PRESET", "small")), tags=range_of(names))

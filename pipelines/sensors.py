@@ -10,7 +10,7 @@ import dagster as dg
 from assets.home import catalogue_path
 from assets.raw_text.catalogue import load_catalogue
 from assets.raw_text.errors import CatalogueError
-from pipelines.jobs import TEXT_STAGES, text_stages
+from pipelines.jobs import TEXT_STAGES, range_of, text_stages
 from pipelines.presets import load_preset
 from training.artifact import fingerprint
 
@@ -35,13 +35,9 @@ def catalogue_changes(context: dg.SensorEvaluationContext) -> dg.SensorResult | 
     if not changed:
         return dg.SensorResult(skip_reason="no entry of the catalogue is new or changed", cursor=cursor)
     # The run's process loads the definitions anew, so it knows dumps that this process has never heard of.
+    # Without a run key, by which a catalogue that is again as it was once would not be run again.
     request = dg.RunRequest(
-        run_key=fingerprint(now),
         run_config=load_preset(os.environ.get("CORPUSLINE_PRESET", "small"), assets=TEXT_STAGES),
-        tags={
-            "dagster/asset_partition_range_start": sources[0].name,
-            "dagster/asset_partition_range_end": sources[-1].name,
-            "corpusline/changed": ",".join(changed),
-        },
+        tags=range_of(list(now)) | {"corpusline/changed": ",".join(changed)},
     )
     return dg.SensorResult(run_requests=[request], cursor=cursor)

@@ -63,19 +63,34 @@ def test_a_missing_preset_is_named_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no preset 'smal': did you mean 'small'"):
         load_preset("smal")
     path = tmp_path / "mine.yaml"
-    path.write_text("[]")
-    with pytest.raises(SettingsError, match="is no run configuration"):
-        load_preset(str(path))
+    for content, message in (
+        ("[]", "is no run configuration"),
+        ("opps: {}", "is no run configuration"),
+        ("ops: [a]", "is no run configuration"),
+        ("ops: {language_model: }", "'ops.language_model' has to be a mapping with the key 'config'"),
+        ("ops: {language_model: {config: tiny}}", "'ops.language_model' has to be a mapping with the key 'config'"),
+        ("ops: {language_model: [}", "cannot be read as YAML"),
+    ):
+        path.write_text(content)
+        with pytest.raises(SettingsError, match=message):
+            load_preset(str(path))
 
 
-def test_retraining_is_weekly_off_at_first_and_uses_the_preset_of_the_environment(
-    monkeypatch: pytest.MonkeyPatch,
+def test_retraining_is_weekly_off_at_first_of_all_dumps_and_uses_the_preset_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert weekly_retraining.default_status == dg.DefaultScheduleStatus.STOPPED
     monkeypatch.setenv("CORPUSLINE_PRESET", "tiny")
     request = weekly_retraining(dg.build_schedule_context())
     assert isinstance(request, dg.RunRequest)
     assert request.run_config == load_preset("tiny")
+    catalogue = tmp_path / "sources.yaml"
+    catalogue.write_text(yaml.safe_dump({"sources": [{"name": n, "uri": n, "language": "en"} for n in ("a", "b")]}))
+    monkeypatch.setenv("CORPUSLINE_SOURCES", str(catalogue))
+    request = weekly_retraining(dg.build_schedule_context())
+    assert isinstance(request, dg.RunRequest)
+    assert request.tags["dagster/asset_partition_range_start"] == "a"
+    assert request.tags["dagster/asset_partition_range_end"] == "b"
 
 
 def test_the_sensor_sees_new_and_changed_entries_and_only_those(
@@ -106,6 +121,15 @@ def test_the_sensor_sees_new_and_changed_entries_and_only_those(
     assert request.tags["dagster/asset_partition_range_end"] == "c"
     assert set(request.run_config["ops"]) <= set(TEXT_STAGES)
     assert set(json.loads(second.cursor or "{}")) == {"a", "b", "c"}
+    # As it was before: Dagster starts no second run of one key.
+    keys = {request.run_key}
+    for licence in ("unknown", "CC0", "unknown"):
+        entries[1]["licence"] = licence
+        second = tick(second.cursor)
+        assert changed(second) == "b"
+        (request,) = second.run_requests or []
+        assert request.run_key is None or request.run_key not in keys
+        keys.add(request.run_key)
 
 
 def test_a_broken_catalogue_makes_the_sensor_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
