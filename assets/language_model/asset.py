@@ -1,6 +1,7 @@
 """The assets that train, evaluate and register the language model."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from assets.home import catalogue_path, outputs_folder, training_runs_folder
-from assets.language_model.evaluation import Evaluation, evaluate, read_evaluation, rescore
+from assets.language_model.evaluation import EVALUATION, Evaluation, evaluate, read_evaluation, rescore
 from assets.language_model.model_card import DataSheet, model_card
 from assets.language_model.provenance import lineage_tags
 from assets.language_model.registration import register
@@ -47,6 +48,7 @@ CODE_VERSION = "2"
 def language_model(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
     """Train, unless these settings on this data were trained before."""
     settings = LanguageModelSettings.parse(context.op_config, origin="language_model")
+    _check_what_follows(context)
     catalogue = load_catalogue(catalogue_path())
     entries = upstream(context, "vocabulary")
     shards = {dump: upstream(context, "token_shards", dump) for dump in dumps.get_partition_keys()}
@@ -109,6 +111,19 @@ def language_model(context: dg.AssetExecutionContext) -> dg.MaterializeResult[No
             "tensorboard": dg.MetadataValue.text(f"tensorboard --logdir {run.tensorboard}"),
         }
     )
+
+
+def _check_what_follows(context: dg.AssetExecutionContext) -> None:
+    """Refuse settings of this run's evaluation and registration now, and not after hours of training."""
+    assets: Any = context.run.run_config.get("ops", {})
+    wrong = []
+    for asset, kind in (("evaluation", EvaluationSettings), ("model_version", ModelVersionSettings)):
+        try:
+            kind.parse(assets.get(asset, {}).get("config", {}), origin=asset)
+        except SettingsError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise dg.Failure("\n".join(wrong), allow_retries=False)
 
 
 @dg.asset(
@@ -213,6 +228,7 @@ def model_version(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Non
         stage: {dump: upstream(context, stage, dump) for dump in names}
         for stage in ("raw_text", "clean_text", "token_shards")
     }
+    _check_trained_on(model, stages["token_shards"])
     result = read_evaluation(measured.folder)
     report = json.loads((model.folder / "report.json").read_text(encoding="utf-8"))
     sheets = _data_sheets(stages, report)
@@ -224,7 +240,7 @@ def model_version(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Non
 
     def produce(folder: Path) -> dict[str, int]:
         for path in model_files(model.folder):
-            (folder / path.name).write_bytes(path.read_bytes())
+            shutil.copyfile(path, folder / path.name)
         card = model_card(
             settings.name,
             report=report,
@@ -234,7 +250,7 @@ def model_version(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Non
             in_transformers=in_transformers(load_model(model.folder).settings),
         )
         (folder / "README.md").write_text(card, encoding="utf-8")
-        (folder / "evaluation.json").write_bytes((measured.folder / "evaluation.json").read_bytes())
+        shutil.copyfile(measured.folder / EVALUATION, folder / EVALUATION)
         summary = summarise(stages, report, result)
         (folder / SUMMARY).write_text(json.dumps(summary, indent=1, ensure_ascii=False), encoding="utf-8")
         return {"parameters": report["parameters"]}
@@ -286,6 +302,19 @@ def model_version(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Non
             ),
         }
     )
+
+
+def _check_trained_on(model: Artifact, shards: Mapping[str, Artifact]) -> None:
+    """Refuse to tell of newer data than the model has learned from."""
+    then = dict(model.manifest.inputs["token_shards"])
+    now = {dump: artifact.manifest.digest for dump, artifact in shards.items()}
+    others = [dump for dump in {**then, **now} if then.get(dump) != now.get(dump)]
+    if others:
+        raise dg.Failure(
+            f"the model was trained on other token shards of {', '.join(others)} than the newest ones, of which its "
+            "card would tell: materialize language_model first",
+            allow_retries=False,
+        )
 
 
 def _final_metrics(result: Evaluation) -> dict[str, float]:

@@ -40,4 +40,6 @@ class EvaluationSettings(Settings):
 class ModelVersionSettings(Settings):
     """Where the model is registered."""
 
-    name: str = Field("corpusline", min_length=1, description="Name of the registered model in MLflow.")
+    name: str = Field(
+        "corpusline", pattern=r"^[^/:']+$", description="Name of the registered model in MLflow, without / : and '."
+    )

@@ -1,9 +1,9 @@
 """Runs jobs of the real definitions one after another in one process, since the catalogue is read when they load.
 
 Argument: a JSON file with a list of steps. A step is ``{"write": {path: text}}`` or
-``{"job": name, "config": run configuration}``. Printed at the end: a JSON list with, for each job, whether it
-succeeded, its failures' messages, its checks, and the plain metadata of each materialization, by ``asset`` or
-``asset[dump]``.
+``{"job": name, "config": run configuration}``, with ``"assets": [names]`` for these of the job alone. Printed at the
+end: a JSON list with, for each job, whether it succeeded, its failures' messages, its checks, and the plain metadata of
+each materialization, by ``asset`` or ``asset[dump]``.
 """
 
 from __future__ import annotations
@@ -18,8 +18,13 @@ import dagster as dg
 from pipelines.definitions import defs
 
 
-def run(job: str, config: dict[str, Any], instance: dg.DagsterInstance) -> dict[str, Any]:
-    result = defs.resolve_job_def(job).execute_in_process(instance=instance, run_config=config, raise_on_error=False)
+def run(job: str, config: dict[str, Any], instance: dg.DagsterInstance, assets: list[str] | None) -> dict[str, Any]:
+    result = defs.resolve_job_def(job).execute_in_process(
+        instance=instance,
+        run_config=config,
+        raise_on_error=False,
+        asset_selection=None if assets is None else [dg.AssetKey(name) for name in assets],
+    )
     made: dict[str, Any] = {}
     # From the instance: those that a failed step logged are not among the result's own events.
     for entry in instance.all_logs(result.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION):
@@ -44,7 +49,7 @@ def main() -> None:
             for path, text in step.get("write", {}).items():
                 Path(path).write_text(text)
             if "job" in step:
-                results.append(run(step["job"], step["config"], instance))
+                results.append(run(step["job"], step["config"], instance, step.get("assets")))
     Path(sys.argv[2]).write_text(json.dumps(results))
 
 

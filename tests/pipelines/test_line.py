@@ -190,3 +190,24 @@ def test_a_later_run_sends_what_mlflow_has_missed_of_a_training_that_is_done(
     assert sorted(metric.step for metric in losses) == [1, 2, 3, 4, 5, 6]
     assert {dataset.dataset.name for dataset in found.inputs.dataset_inputs} == set(DUMPS)
     assert len(client.get_metric_history(started.run_id, "final.loss")) == 1
+
+
+def test_settings_of_what_follows_are_refused_before_the_training_and_a_version_tells_of_its_own_data(
+    run_jobs: Jobs, sources: Path
+) -> None:
+    whole = {"job": "raw_to_model", "config": run_configuration()}
+    wrong = {"job": "raw_to_model", "config": run_configuration()}
+    wrong["config"]["ops"]["evaluation"]["config"]["batch"] = 0
+    wrong["config"]["ops"]["model_version"] = {"config": {"name": "my/model"}}
+    other_shards = {"job": "text_stages", "config": text_configuration()}
+    other_shards["config"]["ops"]["token_shards"]["config"]["seed"] = 1
+    version_alone = {"job": "raw_to_model", "assets": ["model_version"], "config": {}}
+    refused, first, text, alone = run_jobs([wrong, whole, other_shards, version_alone])
+    assert "'batch' = 0" in refused["failures"][0]
+    assert "'name' = 'my/model'" in refused["failures"][0]
+    assert "token_shards[tales]" in refused["made"]
+    assert "language_model" not in refused["made"]
+    assert first["success"], first["failures"]
+    assert text["success"], text["failures"]
+    assert not alone["success"]
+    assert "the model was trained on other token shards of tales, reviews" in alone["failures"][0]
