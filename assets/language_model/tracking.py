@@ -23,6 +23,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+from sqlalchemy.exc import SQLAlchemyError
 
 from assets.home import tracking_folder
 from training.events import Event
@@ -32,6 +33,8 @@ PARAMETER_BATCH = 100
 PARAMETER_LENGTH = 6000
 MOST_NOTED = 50
 DIGEST_LENGTH = 36
+# MLflow opens a database of its own without translating what the database says.
+_STORE_ERRORS = (MlflowException, SQLAlchemyError, OSError)
 FINISHED = "FINISHED"
 _NOT_IN_A_NAME = re.compile(r"[^/\w.\- :]")
 _PASSWORD = re.compile(r"(://[^/\s:@]*):[^/\s@]+@")
@@ -62,7 +65,7 @@ def tracking_errors() -> Iterator[None]:
     """Turn MLflow's own errors into ``TrackingError`` with the store's address."""
     try:
         yield
-    except (MlflowException, OSError) as error:
+    except _STORE_ERRORS as error:
         raise _away(_in_a_line(error)) from error
 
 
@@ -173,7 +176,7 @@ class TrackedTraining:
                 for metric in batch:
                     self._sent[metric.key].add(metric.step)
             self.problem = None
-        except (MlflowException, OSError) as error:
+        except _STORE_ERRORS as error:
             self.problem = _in_a_line(error)
 
     def note(self, events: Sequence[Event]) -> bool:
@@ -184,7 +187,7 @@ class TrackedTraining:
         ]
         try:
             self.client.set_tag(self.run_id, "mlflow.note.content", "\n".join(lines))
-        except (MlflowException, OSError) as error:
+        except _STORE_ERRORS as error:
             self.problem = _in_a_line(error)
             return False
         return True

@@ -161,6 +161,14 @@ def test_numbers_that_a_run_has_already_are_not_added_again() -> None:
     assert len(client.get_metric_history(run_id, "final.bits")) == 1
 
 
+def test_a_database_that_cannot_be_opened_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "mlflow.db"
+    path.write_text("not a database " * 1000)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+    with pytest.raises(TrackingError, match="file is not a database"):
+        open_tracking()
+
+
 def test_passwords_of_the_address_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
     with pytest.raises(TrackingError, match=r"http://me:\*\*\*@127\.0\.0\.1:9 does not") as raised, tracking_errors():
