@@ -25,11 +25,25 @@ def upstream(context: dg.AssetExecutionContext, asset: str, dump: str | None = N
     name = f"{asset}[{dump}]" if dump else asset
     if not records or records[0].asset_materialization is None:
         raise dg.Failure(f"{name} is not materialized yet: materialize it first", allow_retries=False)
-    folder = Path(str(records[0].asset_materialization.metadata[FOLDER].value))
     try:
-        return open_artifact(folder)
+        return artifact_of(records[0].asset_materialization)
     except ArtifactError as error:
         raise dg.Failure(f"{name}: {error}", allow_retries=False) from error
+
+
+def artifact_of(materialization: dg.AssetMaterialization) -> Artifact:
+    """Open the folder that a materialization tells of.
+
+    Raises:
+        ArtifactError: If it is gone or incomplete, or none is named.
+    """
+    folder = materialization.metadata.get(FOLDER)
+    if folder is None:
+        raise ArtifactError(
+            f"the newest materialization of {materialization.asset_key.to_user_string()} was reported by hand and "
+            "names no folder: materialize it"
+        )
+    return open_artifact(Path(str(folder.value)))
 
 
 def artifact_metadata(artifact: Artifact) -> dict[str, Any]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from training.artifact import Artifact, open_artifact
+from training.artifact import Artifact
 from training.settings import SettingsError
 
 ASSET = "clean_text"
@@ -48,7 +47,7 @@ def newest_artifacts(asset: str, names: Sequence[str]) -> dict[str, Artifact]:
     import dagster as dg
 
     from assets.home import catalogue_path
-    from assets.lineage import FOLDER
+    from assets.lineage import artifact_of
     from assets.raw_text.catalogue import load_catalogue
     from pipelines.instance_home import dagster_instance
 
@@ -68,5 +67,5 @@ def newest_artifacts(asset: str, names: Sequence[str]) -> dict[str, Artifact]:
                     f"'{source.name}' has no {what} yet: run the job text_stages or raw_to_model, or name other dumps "
                     "with --dump"
                 )
-            found[source.name] = open_artifact(Path(str(records[0].asset_materialization.metadata[FOLDER].value)))
+            found[source.name] = artifact_of(records[0].asset_materialization)
     return found

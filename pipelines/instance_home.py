@@ -13,6 +13,7 @@ import dagster as dg
 import yaml
 
 from assets.home import home_folder
+from assets.lineage import artifact_of
 from training.artifact import write_atomically
 from training.settings import SettingsError
 
@@ -82,13 +83,15 @@ def newest_version() -> NewestVersion:
 
     Raises:
         SettingsError: If there is none.
+        ArtifactError: If its folder is gone.
     """
     with dagster_instance() as instance:
         event = instance.get_latest_materialization_event(dg.AssetKey("model_version"))
     if event is None or event.asset_materialization is None:
         raise SettingsError("there is no model version yet: run `make demo`, or the job raw_to_model")
+    folder = artifact_of(event.asset_materialization).folder
     metadata = {key: str(value.value) for key, value in event.asset_materialization.metadata.items()}
-    return NewestVersion(Path(metadata["folder"]), metadata["name"], metadata["version"], event.run_id)
+    return NewestVersion(folder, metadata["name"], metadata["version"], event.run_id)
 
 
 def _moved(value: Any, home: str) -> Any:

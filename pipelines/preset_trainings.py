@@ -75,18 +75,17 @@ def newest_training_data(dumps: Sequence[str]) -> TrainingData:
 
     from assets.home import catalogue_path
     from assets.language_model.followed_training import TrainingData
-    from assets.lineage import FOLDER
+    from assets.lineage import artifact_of
     from assets.raw_text.catalogue import load_catalogue
     from pipelines.export_command import newest_artifacts
     from pipelines.instance_home import dagster_instance
-    from training.artifact import open_artifact
 
     shards = newest_artifacts("token_shards", dumps)
     with dagster_instance() as instance:
         event = instance.get_latest_materialization_event(dg.AssetKey("vocabulary"))
     if event is None or event.asset_materialization is None:
         raise SettingsError("there is no vocabulary yet: run `make demo`, or the job text_stages")
-    vocabulary = open_artifact(Path(str(event.asset_materialization.metadata[FOLDER].value)))
+    vocabulary = artifact_of(event.asset_materialization)
     catalogue = load_catalogue(catalogue_path())
     return TrainingData(shards, {dump: catalogue[dump].weight for dump in shards}, vocabulary)
 

@@ -5,12 +5,14 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 import yaml
 from tokenizers import Tokenizer, decoders, models
 from typer.testing import CliRunner
 
 from pipelines.command_line import app
+from pipelines.instance_home import dagster_instance
 from pipelines.plan import preset_training
 from training.export import export_model
 from training.initialisation import initialise
@@ -93,6 +95,19 @@ def test_a_damaged_model_is_named(model: Path) -> None:
 
 def test_summary_without_a_model_says_what_to_do(own_home: Path) -> None:
     assert "there is no model version yet: run `make demo`" in output_of("summary", code=2)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"folder": "/gone", "name": "corpusline", "version": "1"}, "/gone"),
+        ({}, "the newest materialization of model_version was reported by hand and names no folder: materialize it"),
+    ],
+)
+def test_summary_of_a_version_that_is_gone_or_was_reported_by_hand(metadata: dict[str, str], message: str) -> None:
+    with dagster_instance() as instance:
+        instance.report_runless_asset_event(dg.AssetMaterialization("model_version", metadata=metadata))
+    assert f"error: {message}" in output_of("summary", code=2)
 
 
 def test_summary_outside_of_any_instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
