@@ -23,7 +23,7 @@ def outputs_folder(stage: str, dump: str | None = None) -> Path:
 
 
 def downloads_folder() -> Path:
-    """Fetched source files, named by their content."""
+    """Fetched source files, named by their content; models of the registry that were made elsewhere."""
     return home_folder() / "downloads"
 
 

@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from assets.home import downloads_folder
 from assets.language_model.tracking import shown_uri, tracking_errors, tracking_uri
 
 CANDIDATE, CHAMPION = "candidate", "champion"
@@ -110,7 +111,7 @@ def register(
 
 
 def version_folder(client: MlflowClient, name: str, which: str) -> Path:
-    """Folder of a version: the one it was registered from if it is on this machine, else downloaded from the store.
+    """Folder of a version: the one it was registered from if it is on this machine, else fetched from the store, once.
 
     Args:
         client: Client of the tracking store.
@@ -135,7 +136,7 @@ def version_folder(client: MlflowClient, name: str, which: str) -> Path:
                 f"no model '{name}' has the alias or version '{which}' in {shown_uri()}, and there is no such "
                 "folder; run the job raw_to_model, or name another --model"
             ) from None
-    return _own_folder(version) or _downloaded(version)
+    return _folder(version)
 
 
 def _create(client: MlflowClient, name: str, *, folder: Path, run_id: str, tags: dict[str, str]) -> str:
@@ -160,16 +161,18 @@ def _champion(client: MlflowClient, name: str) -> ModelVersion | None:
         return None
 
 
-def _own_folder(version: ModelVersion) -> Path | None:
-    """The folder that a version was registered from, if it is on this machine."""
-    folder = Path(version.tags.get(FOLDER, ""))
-    return folder if folder.is_absolute() and (folder / "config.json").is_file() else None
-
-
-def _downloaded(version: ModelVersion, into: str | None = None) -> Path:
-    with tracking_errors():
-        mlflow.set_tracking_uri(tracking_uri())
-        return Path(mlflow.artifacts.download_artifacts(version.source, dst_path=into))
+def _folder(version: ModelVersion) -> Path:
+    own = Path(version.tags.get(FOLDER, ""))
+    if own.is_absolute() and (own / "config.json").is_file():
+        return own
+    fetched = downloads_folder() / "models" / str(version.source).rpartition("/")[2]
+    if not fetched.is_dir():
+        fetched.parent.mkdir(parents=True, exist_ok=True)
+        with tracking_errors(), tempfile.TemporaryDirectory(dir=fetched.parent) as scratch:
+            mlflow.set_tracking_uri(tracking_uri())
+            (Path(scratch) / "model").mkdir()
+            Path(mlflow.artifacts.download_artifacts(version.source, dst_path=f"{scratch}/model")).rename(fetched)
+    return fetched
 
 
 def _compare(
@@ -186,8 +189,7 @@ def _compare(
         present = float(champion.tags[BITS_PER_BYTE])
     else:
         try:
-            with tempfile.TemporaryDirectory() as scratch:
-                present = score_other(_own_folder(champion) or _downloaded(champion, scratch))
+            present = score_other(_folder(champion))
         except (RuntimeError, OSError) as error:
             return False, (
                 f"version {champion.version} was measured on another validation set and cannot be measured on this one "

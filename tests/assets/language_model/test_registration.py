@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from assets.language_model.registration import Registration, register
+from assets.language_model.registration import Registration, register, version_folder
 from assets.language_model.tracking import TrackingError, open_experiment, open_tracking
 from training.exports import ExportError
 
@@ -106,6 +106,10 @@ def test_a_champion_of_another_machine_is_fetched_to_be_compared(
 
     assert registered("better", 0.5, validation_set="others", score_other=score).champion
     assert measured == ["first"]
+    # Once.
+    folder = version_folder(client, "m", "1")
+    assert version_folder(client, "m", "1") == folder
+    assert list(folder.parent.iterdir()) == [folder]
 
 
 def test_a_champion_that_cannot_be_measured_stays_and_it_is_said_so(client: MlflowClient, registered: Register) -> None:
