@@ -25,6 +25,7 @@ from assets.plots import curves
 from training.artifact import Artifact
 from training.events import Event, append_event, read_events
 from training.preflight import check_run
+from training.settings import SettingsError
 
 # Rarely, since whatever runs here takes a core from the ranks for that time, and they wait for each other.
 SEND_SECONDS = 10.0
@@ -131,6 +132,7 @@ class _Follower:
     def look(self) -> None:
         """Look again; returns at once where there was nothing to do."""
         self._tell_events()
+        self._open()
         if time.monotonic() - self._looked < SEND_SECONDS:
             return
         self._looked = time.monotonic()
@@ -191,12 +193,15 @@ class _Follower:
             append_event(self._run.folder, Event("tracking", message))
 
     def __enter__(self) -> Self:
-        self._open()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._tracked is None and isinstance(error, SettingsError):
+            # Nothing was started; another run may be at work on this training, whose MLflow run it is.
+            self._tell_events()
+            return
         self._next_try = 0.0
         self._send()
         self._tell_events()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from small_line import Jobs, review, run_configuration, text_configuration
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from assets.language_model.registration import version_folder
+from assets.language_model.supervision import SUPERVISED
 from assets.language_model.tracking import TrackedTraining, open_experiment, open_tracking
 from assets.trace.report import document_report, step_report, text_report
 from assets.trace.run import open_run
@@ -190,6 +193,36 @@ def test_a_later_run_sends_what_mlflow_has_missed_of_a_training_that_is_done(
     assert sorted(metric.step for metric in losses) == [1, 2, 3, 4, 5, 6]
     assert {dataset.dataset.name for dataset in found.inputs.dataset_inputs} == set(DUMPS)
     assert len(client.get_metric_history(started.run_id, "final.loss")) == 1
+
+
+def test_a_second_run_of_one_training_is_refused_and_touches_nothing_in_mlflow(
+    run_jobs: Jobs, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = {"job": "raw_to_model", "config": run_configuration()}
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    run_jobs([whole])
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    (report,) = (own_home / "training-runs").glob("*/report.json")
+    shutil.rmtree(own_home / "outputs" / "language_model")
+    report.unlink()
+    client = open_tracking()
+    first = TrackedTraining.start(
+        client,
+        open_experiment(client, "corpusline"),
+        name="first",
+        fingerprint=report.parent.name,
+        parameters={},
+        tags={"dagster.run_id": "first"},
+        inputs=[],
+    )
+    with (report.parent / SUPERVISED).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        (second,) = run_jobs([whole])
+    assert "another training is at work" in second["failures"][0]
+    found = client.get_run(first.run_id)
+    assert found.info.status == "RUNNING"
+    assert found.data.tags["dagster.run_id"] == "first"
 
 
 def test_settings_of_what_follows_are_refused_before_the_training_and_a_version_tells_of_its_own_data(
