@@ -54,7 +54,8 @@ def run_ladder(
         {
             "kind": "scaling_law",
             "settings": settings.model_dump(mode="json", exclude={"experiment", "preset"}),
-            "model": model.model_dump(mode="json", exclude={"experiment": True, "launch": {"port", "grace_seconds"}}),
+            "training": model.training.model_dump(mode="json"),
+            "processes": model.launch.ranks,
             "data": data.identity(),
             "code_version": CODE_VERSION,
         }

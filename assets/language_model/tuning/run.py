@@ -9,7 +9,7 @@ from typing import Any
 from assets.home import home_folder
 from assets.language_model.followed_training import Ending, Family, TrainingData, Watch, train_followed
 from assets.language_model.settings import LanguageModelSettings
-from assets.language_model.training_run import TrainingRun
+from assets.language_model.training_run import TrainingRun, continued_identity
 from assets.language_model.tuning.report import Tuning, write_report
 from assets.language_model.tuning.search_space import check_search
 from assets.language_model.tuning.settings import TuneSettings
@@ -22,12 +22,18 @@ TRIALS, CHECKED = "trials", "checked"
 
 
 def study_fingerprint(settings: TuneSettings, model: LanguageModelSettings, data: TrainingData) -> str:
-    """What a study is. The number of its trials is left out: a study with more of them is the same one, continued."""
+    """What a study is: all that its losses depend on. The number of its trials is left out: with more it is continued.
+
+    Raises:
+        SettingsError: If the run that is continued is not there.
+    """
     return fingerprint(
         {
             "kind": "tuning",
             "settings": settings.model_dump(mode="json", exclude={"trials", "experiment", "preset"}),
-            "model": model.model_dump(mode="json", exclude={"experiment": True, "launch": {"port", "grace_seconds"}}),
+            "training": model.training.model_dump(mode="json"),
+            "processes": model.launch.ranks,
+            "continue_from": None if model.continue_from is None else continued_identity(Path(model.continue_from)),
             "data": data.identity(),
             "code_version": CODE_VERSION,
         }

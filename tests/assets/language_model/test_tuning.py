@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-from assets.language_model.followed_training import Ending, Watch
+from assets.language_model.followed_training import Ending, TrainingData, Watch
+from assets.language_model.settings import LanguageModelSettings
+from assets.language_model.tuning.run import study_fingerprint
 from assets.language_model.tuning.search_space import with_values
 from assets.language_model.tuning.settings import TuneSettings
 from assets.language_model.tuning.study import (
@@ -24,6 +26,7 @@ from assets.language_model.tuning.study import (
     trial_settings,
     tune,
 )
+from training.artifact import Artifact, Manifest
 from training.run_settings import TrainingSettings
 from training.settings import SettingsError
 
@@ -181,6 +184,26 @@ def test_equal_values_are_trained_once(tmp_path: Path) -> None:
     first = [trial.number for trial in trials if not trial.reason]
     assert len(first) == 3
     assert {trial.reason for trial in trials} <= {"", *(f"the same as trial {number}" for number in first)}
+
+
+def test_a_study_is_the_same_wherever_its_ranks_run(tmp_path: Path) -> None:
+    manifest = Manifest("vocabulary", "f", "d", "1", {}, {}, {}, ())
+    data = TrainingData({}, {}, Artifact(tmp_path, manifest))
+
+    def identity(**model: Any) -> str:
+        return study_fingerprint(search(), LanguageModelSettings.parse(model, origin="test"), data)
+
+    same = identity()
+    assert identity(launch={"restarts": 9, "slurm": {"time": "12:00:00"}}, experiment="another") == same
+    assert identity(launch={"processes": 2}) != same
+    with pytest.raises(SettingsError, match=r"'continue_from': .* holds no finished training"):
+        identity(continue_from=str(tmp_path))
+    for name in ("run.json", "report.json", "model/model.safetensors"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("first")
+    first = identity(continue_from=str(tmp_path))
+    (tmp_path / "model" / "model.safetensors").write_text("trained again")
+    assert len({same, first, identity(continue_from=str(tmp_path))}) == 3
 
 
 def test_a_study_at_work_is_not_started_again(tmp_path: Path) -> None:
