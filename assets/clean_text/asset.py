@@ -23,7 +23,7 @@ from assets.partitions import dumps, one_run_a_dump
 from training.artifact import Artifact, build_artifact
 
 GROUP = "clean_text"
-FILTER_VERSION, DUPLICATES_VERSION, CLEAN_VERSION = "2", "2", "3"
+FILTER_VERSION, DUPLICATES_VERSION, CLEAN_VERSION = "3", "2", "3"
 FILES_OF_COPIES = 3
 EXAMPLE_CHARACTERS = 160
 

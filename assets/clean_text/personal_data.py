@@ -41,8 +41,9 @@ _BEGIN = r"(?<!\w)(?<!\d[.\-])(?<![$¥￥€£] ?)(?<![A-Za-z]/)(?<!\w=)"
 _END = r"(?!\w)(?![.\-]\d)(?! ?(?:[元万亿円]|bytes))"
 _GAP = r"[^\n\d<>@A-Za-z]{0,8}"  # Between a word that announces a number and the number; no placeholder fits in.
 _PHONE_WORD = (
-    r"(?:(?<![\w<])(?i:tel|telephone|phone|mobile|cell|cellphone|fax|whatsapp)(?![A-Za-z])(?: (?:number|no|is))?"
-    r"|电话|電話|手机|手機|传真|傳真|热线|熱線|致电|致電)"
+    r"(?:(?<![\w<])(?i:(?:tel|telephone|phone|mobile|cell|cellphone|fax|whatsapp)(?![a-z])\.?(?: (?:number|no|is))?)"
+    # Of telephones as goods and of their bills other numbers are told.
+    r"|电话(?!费)|電話(?!費)|手[机機](?=[号號是为為]|[^一-鿿])|传真|傳真|热线|熱線|致电|致電)"
 )
 _DIGITS = r"\d(?:[ .\-()/]{0,2}\d)"
 
@@ -135,15 +136,17 @@ def passes_luhn(digits: str) -> bool:
 
 
 def _public_address(match: regex.Match[str]) -> Span | None:
-    """An address that is routed on the Internet.
-
-    Four numbers below 10 are the number of a section or version more often than an address.
-    """
+    """An address that is routed on the Internet."""
     try:
         address = ipaddress.ip_address(match[0])
     except ValueError:
         return None
-    return match.span() if address.is_global and len(match[0]) > len("1.2.3.4") else None
+    is_section = address.version == 4 and max(address.packed) < _LEAST_OF_ADDRESS
+    return match.span() if address.is_global and not is_section else None
+
+
+# Four numbers below it are the number of a section or version; of all addresses, one in 4096 is such.
+_LEAST_OF_ADDRESS = 32
 
 
 EMAIL = (
@@ -177,14 +180,17 @@ PHONE = (
     # North America, with separators.
     Form(
         _compile(
-            _BEGIN + r"(?:1[ .\-])?(?:\([2-9]\d\d\)[ .\-]?|[2-9]\d\d[.\-])[2-9]\d\d[ .\-]\d{4}"
+            # Pages and a year, as in "pp. 212-255 1984", are none.
+            _BEGIN + r"(?:1[ .\-])?(?:\([2-9]\d\d\)[ .\-]?|[2-9]\d\d[.\-])[2-9]\d\d(?! (?:1[89]|20)\d\d)[ .\-]\d{4}"
             r"(?: ?(?:x|ext\.?) ?\d{1,5})?" + _END
         )
     ),
     # Chinese service numbers.
     Form(_compile(_BEGIN + r"[48]00-\d{3}-?\d{4}" + _END)),
-    # A trunk zero and groups: Britain, Germany, France and others.
-    Form(_compile(_BEGIN + r"(?:0\d{2,4}[ \-/]\d{3,4}[ \-]?\d{3,4}|0[1-9](?:[ .\-]\d\d){4})" + _END)),
+    # A trunk zero and groups: Britain, Germany and others.
+    Form(_compile(_BEGIN + r"0\d{2,4}[ \-/]\d{3,4}[ \-]?\d{3,4}" + _END)),
+    # Five pairs with one sign between them, as in France; six and more are a list, several signs a date and a time.
+    Form(_compile(_BEGIN + r"(?<!\b\d\d )0[1-9]([ .\-])\d\d(?:\1\d\d){3}(?! \d\d\b)" + _END)),
     # Whatever a word announces.
     Form(_compile(_PHONE_WORD + _GAP + r"(\(?" + _DIGITS + r"{6,14})" + _END), _phone_number),
 )
@@ -219,4 +225,4 @@ IP_ADDRESS = (
     ),
     Form(_compile(r"(?<![\w:.])[23][0-9A-Fa-f]{3}:[0-9A-Fa-f:]{2,34}(?<![^:]:)(?![\w:])"), _public_address),
 )
-"""Public addresses: of version 4 with more than four digits, of version 6 in 2000::/3, all that is given out so far."""
+"""Public addresses: of version 4 with a number of 32 or more, of version 6 in 2000::/3, all that is given out."""

@@ -28,7 +28,7 @@ def entropy(text: str) -> float:
 def _random_value(match: regex.Match[str]) -> Span | None:
     """A value that looks drawn by lot, or a password of three kinds of characters behind a name for a password.
 
-    ``self.api_key2`` and what is called or indexed is code that gets a value.
+    ``self.api_key2``, ``layers.0.key_norm1`` and what is called or indexed are names of values.
     """
     value = match["value"]
     if _DOTTED_NAME.fullmatch(value):
@@ -45,7 +45,7 @@ def _compile(pattern: str) -> regex.Pattern[str]:
     return regex.compile(pattern, regex.ASCII)
 
 
-_DOTTED_NAME = _compile(r"[A-Za-z_]\w*+(?:\.[A-Za-z_]\w*+)++")
+_DOTTED_NAME = _compile(r"[A-Za-z_]\w*+(?:\.(?:[A-Za-z_]\w*+|\d++))++")
 _HEX = _compile(r"[0-9A-Fa-f]+")
 _DIGIT = _compile(r"\d")
 _CHARACTER_KINDS = tuple(map(_compile, (r"[a-z]", r"[A-Z]", r"\d", r"[^A-Za-z\d]")))

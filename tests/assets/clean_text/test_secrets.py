@@ -120,6 +120,7 @@ def test_secret(text: str, expected: str) -> None:
         "The key: a long, rusty, iron thing.",
         "password: typing.Optional2[str] = None; key = Conv1dCacheLayer2Attention(x); api_key = self.ai21labs_api_key",
         "primary_key=customer_identifier_column",
+        "key: transformer.layers.0.attention.query_key_value.weight, shape: torch.Size([4256, 1064])",
     ],
 )
 def test_not_secret(text: str) -> None:
