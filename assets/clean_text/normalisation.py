@@ -5,7 +5,8 @@ In this order, until nothing changes:
 1. Mojibake is repaired line by line by ``ftfy.fix_encoding`` (UTF-8 that was read as a single-byte encoding). Only this
    part of ftfy runs: curly quotes, full-width forms, ligatures and HTML entities stay.
 2. Line ends (CR LF, CR, vertical tab, form feed, FS/GS/RS, NEL, U+2028) become a line feed, U+2029 becomes two.
-3. Unicode canonical composition (NFC).
+3. Unicode canonical composition (NFC). Of more than 1,024 marks on one character that are not in canonical order the
+   first 1,024 stay: the time to order them grows with the square of their number.
 4. Removed: control characters but tab and line feed, byte order marks, soft hyphens, zero-width spaces and word
    joiners, marks and overrides of text direction, annotation and object placeholders, noncharacters, tag characters
    outside of flag emoji.
@@ -40,7 +41,8 @@ _LINE_END_CLASS = r"\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029"
 _JOINER_CLASS = r"\u200c\u200d"
 _TAG_CLASS = r"\U000e0000-\U000e007f"
 
-_STRAY_TAG = regex.compile(rf"(?<!\U0001f3f4[{_TAG_CLASS}]*)[{_TAG_CLASS}]+")
+_TAGS = regex.compile(rf"(?P<flag>\U0001f3f4)?[{_TAG_CLASS}]++")
+_CROWD_OF_MARKS = regex.compile(r"(?<!\p{M})(\p{M}{1024})\p{M}++")
 _IDLE_JOINER = regex.compile(rf"(?<![^\x00-\x7f\s\p{{Han}}{_JOINER_CLASS}])[{_JOINER_CLASS}]+")
 
 # Every match of ftfy's own test for mojibake holds one of these characters; without one, ``fix_encoding`` returns its
@@ -106,7 +108,7 @@ def _repair(texts: pa.StringArray) -> pa.StringArray:
     ):
         texts = pc.replace_substring_regex(texts, pattern=pattern, replacement=replacement)
     texts = pc.replace_substring_regex(_compose(texts), pattern=_re2(_REMOVED_CLASS) + "+", replacement="")
-    texts = _each(texts, _re2(_TAG_CLASS), lambda text: _STRAY_TAG.sub("", text))
+    texts = _each(texts, _re2(_TAG_CLASS), lambda text: _TAGS.sub(_flag, text))
     texts = _each(texts, _re2(_JOINER_CLASS), lambda text: _IDLE_JOINER.sub("", text))
     return _compose(pc.replace_substring_regex(texts, pattern=_re2(_SPACES_CLASS), replacement=" "))
 
@@ -121,13 +123,21 @@ def _each(texts: pa.StringArray, pattern: str, change: Callable[[str], str]) -> 
     )
 
 
+def _flag(tags: regex.Match[str]) -> str:
+    return tags[0] if tags["flag"] else ""
+
+
 def _compose(texts: pa.StringArray) -> pa.StringArray:
     return string_array(
         [
-            text if text.isascii() or unicodedata.is_normalized("NFC", text) else unicodedata.normalize("NFC", text)
+            text if text.isascii() or unicodedata.is_normalized("NFC", text) else _composed(text)
             for text in strings(texts)
         ]
     )
+
+
+def _composed(text: str) -> str:
+    return unicodedata.normalize("NFC", _CROWD_OF_MARKS.sub(r"\1", text))
 
 
 def _tidy(texts: pa.StringArray, blank_lines: int) -> pa.StringArray:

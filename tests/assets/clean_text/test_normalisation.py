@@ -54,6 +54,24 @@ def test_exact_cases(raw: str, clean: str) -> None:
     assert normalise(raw) == clean
 
 
+# What is not linear takes minutes for these.
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("raw", "clean"),
+    [
+        ("🏴" + "\U000e0067" * 200_000 + "\x00", "🏴" + "\U000e0067" * 200_000),
+        ("x🏴" + "y\U000e0067" * 100_000, "x🏴" + "y" * 100_000),
+        ("x" + "\u0315\u0316" * 200_000 + "y", "x" + "\u0316" * 512 + "\u0315" * 512 + "y"),
+        ("x" + "\u0316" * 200_000, "x" + "\u0316" * 200_000),
+        ("\u0315\u0316" * 200_000, "\u0316" * 512 + "\u0315" * 512),
+        ("x\u0315\u0316" * 10_000, "x\u0316\u0315" * 10_000),
+    ],
+    ids=["flag", "stray tags", "marks", "marks in order", "marks on nothing", "many marks"],
+)
+def test_time_is_linear(raw: str, clean: str) -> None:
+    assert normalise(raw) == clean
+
+
 def test_blank_lines_are_a_setting() -> None:
     assert normalise("a\n\n\n\n\nb", blank_lines=0) == "a\nb"
     assert normalise("a\n\n\n\n\nb", blank_lines=2) == "a\n\n\nb"
