@@ -203,8 +203,7 @@ class Cleaner:
         return result
 
     def _urls(self, metadata: pa.ChunkedArray[Any]) -> pa.StringArray:
-        rows = metadata.to_pylist()
-        return pa.array([json.loads(row).get("url") if row and '"url"' in row else None for row in rows], pa.string())
+        return pa.array([_url(row) for row in metadata.to_pylist()], pa.string())
 
     def _refused(self, documents: pa.Table, doc_ids: pa.StringArray, urls: pa.StringArray) -> Sequence[Failures]:
         failures = []
@@ -237,6 +236,14 @@ class Cleaner:
 def cleaner(settings: str) -> Cleaner:
     """The cleaner of settings as JSON, loaded once in a process."""
     return Cleaner(FilterSettings.model_validate_json(settings))
+
+
+def _url(metadata: str | None) -> str | None:
+    """The URL in a document's metadata; a number or a list, as records may have there, is none."""
+    if not metadata or '"url"' not in metadata:
+        return None
+    url = json.loads(metadata).get("url")
+    return url if isinstance(url, str) else None
 
 
 def _unmeasured(reasons: pa.StringArray) -> Failures:

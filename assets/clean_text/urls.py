@@ -20,9 +20,10 @@ from tldextract import TLDExtract
 from assets.clean_text.arrays import string_array, strings
 
 _PARTS = (
-    r"^(?:[A-Za-z][A-Za-z0-9+.\-]*://|//)?(?:[^/?#@\s]*@)?"
+    r"(?s)^(?:[A-Za-z][A-Za-z0-9+.\-]*://|//)?(?:[^/?#@\s]*@)?"
     r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^/?#:@\[\]\pZ\p{Cc}]+)(?::(?P<port>[0-9]+))?(?P<rest>[/?#].*)?$"
 )
+_EMPTY_PORT = r"^((?:[A-Za-z][A-Za-z0-9+.\-]*:)?//[^/?#]+):([/?#]|$)"
 _ADDRESS = r"^(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[.*\])$"
 _NOT_PLAIN = r"[^!-~]|%"
 _PATH_ENDS = ((r"#.*$", ""), (r"^([^?]*)\?$", r"\1"), (r"^/+(\?.*)?$", r"\1"), (r"^([^?]*[^?/])/+(\?.*)?$", r"\1\2"))
@@ -127,7 +128,8 @@ def ascii_host(host: str) -> str:
 
 
 def _parts(urls: pa.StringArray) -> pa.StructArray:
-    parts: pa.StructArray = pc.extract_regex(urls, _PARTS)
+    named: Any = pc.replace_substring_regex(urls, pattern=_EMPTY_PORT, replacement=r"\1\2")
+    parts: pa.StructArray = pc.extract_regex(named, _PARTS)
     return parts
 
 

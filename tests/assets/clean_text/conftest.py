@@ -53,6 +53,7 @@ def _write_raw_text(
     skipped: Sequence[Row] = (),
     rows_per_group: int = 3,
     files: int = 1,
+    metadata: Sequence[str] = (),
 ) -> Path:
     folder.mkdir(parents=True)
     rows = [
@@ -66,7 +67,7 @@ def _write_raw_text(
             "byte_end": len(text.encode()),
             "licence": "CC0-1.0",
             "language": language,
-            "metadata": "{}",
+            "metadata": metadata[index] if metadata else "{}",
         }
         for index, text in enumerate(texts)
     ]

@@ -161,6 +161,19 @@ def test_cleaning_clean_text_changes_nothing(tmp_path: Path, write_raw_text: Wri
     assert (report.changed, report.dropped) == (0, {})
 
 
+def test_only_a_text_in_the_metadata_is_a_url(
+    tmp_path: Path, write_raw_text: WriteRawText, read_rows: ReadRows
+) -> None:
+    blocked, out = tmp_path / "domains.txt", tmp_path / "out"
+    blocked.write_text("mill.example\n")
+    out.mkdir()
+    urls = ['"https://mill.example:/x"', "5", '["https://mill.example"]', '{"url": "https://mill.example"}', "null"]
+    raw = write_raw_text(tmp_path / "raw", [TEXTS[5]] * len(urls), metadata=[f'{{"url": {url}}}' for url in urls])
+    settings = FilterSettings.parse({"opt_out": {"domains": [blocked]}}, origin="a test")
+    filter_documents(raw, out, dump="dump", settings=settings)
+    assert [row["rule"] for row in read_rows(out, "decisions")] == ["opt_out_domain", *[None] * 4]
+
+
 def test_a_folder_without_documents_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CleanTextError, match=r"holds no documents-\*.parquet"):
         filter_documents(tmp_path, tmp_path, dump="dump", settings=FilterSettings())
