@@ -38,7 +38,7 @@ class DroppedLines(Settings):
     )
     ends_without: list[Phrase] = Field(default_factory=list, description="It ends in none of these.")
     ends_with: list[Phrase] = Field(default_factory=list, description="It ends in one of these.")
-    matches: str | None = Field(None, description="This RE2 expression matches somewhere in it.")
+    matches: Phrase | None = Field(None, description="This RE2 expression matches somewhere in it.")
 
 
 class LineRule(Settings):
@@ -49,7 +49,7 @@ class LineRule(Settings):
         default_factory=list, description="Language codes it is for (zh is for zh-Hant too); empty: all."
     )
     drop: DroppedLines | None = Field(None, description="Which lines go.")
-    remove: str | None = Field(None, description="An RE2 expression: what it matches inside lines is cut out.")
+    remove: Phrase | None = Field(None, description="An RE2 expression: what it matches inside lines is cut out.")
     strip: bool = Field(False, description="Cut white space at the beginning of lines.")
     description: str = Field("", description="What it is for, in a sentence.")
 
@@ -57,6 +57,8 @@ class LineRule(Settings):
     def _does_something(self) -> Self:
         if sum((self.drop is not None, self.remove is not None, self.strip)) != 1:
             raise ValueError(f"line rule '{self.name}': write one of 'drop', 'remove' and 'strip'")
+        if self.drop == DroppedLines():
+            raise ValueError(f"line rule '{self.name}': 'drop' has no condition, so that no line would go; write one")
         for pattern in (self.remove, self.drop.matches if self.drop else None):
             if pattern is not None:
                 try:

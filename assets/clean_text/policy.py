@@ -140,16 +140,14 @@ def _load(name: str, folder: Path | None, above: tuple[str, ...]) -> Policy:
         rules |= {rule.name: rule for rule in inherited.rules}
     for missing in sorted(switched_off - set(lines) - set(rules)):
         raise CleanTextError(f"{origin}: no inherited rule '{missing}', {nearest(missing, [*lines, *rules])}")
+    for name in switched_off:
+        lines.pop(name, None)
+        rules.pop(name, None)
     lines |= {rule.name: rule for rule in policy.lines}
     rules |= {rule.name: rule for rule in policy.rules}
-    for both in sorted((set(lines) & set(rules)) - switched_off):
+    for both in sorted(set(lines) & set(rules)):
         raise CleanTextError(f"{origin}: a rule on lines and one on documents are both named '{both}'; rename one")
-    return policy.model_copy(
-        update={
-            "lines": [rule for rule in lines.values() if rule.name not in switched_off],
-            "rules": [rule for rule in rules.values() if rule.name not in switched_off],
-        }
-    )
+    return policy.model_copy(update={"lines": list(lines.values()), "rules": list(rules.values())})
 
 
 def _off(content: dict[str, Any], origin: str) -> dict[str, Any]:

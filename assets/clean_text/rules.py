@@ -57,6 +57,8 @@ class Rule(Settings):
     def _one_side(self) -> Self:
         if (self.at_least is None) == (self.at_most is None):
             raise ValueError(f"rule '{self.name}': write either 'at_least' or 'at_most'")
+        if not self.thresholds:
+            raise ValueError(f"rule '{self.name}': its threshold names no language; write a number, or one for each")
         return self
 
     @property
@@ -94,14 +96,17 @@ def change_thresholds(rules: Iterable[Rule], changes: Mapping[str, float | None]
             rule off there.
 
     Raises:
-        ValueError: If there is no rule of that name, the message has the nearest; or a threshold is infinite.
+        ValueError: If there is no rule of that name, the message has the nearest; or no language stands behind the dot,
+            or a threshold is infinite.
     """
     rules = list(rules)
     known = [rule.name for rule in rules]
     for key, threshold in changes.items():
-        name = key.partition(".")[0]
+        name, dot, language = key.partition(".")
         if name not in known:
             raise ValueError(f"unknown rule '{name}', {nearest(name, known)}")
+        if dot and not language:
+            raise ValueError(f"'{key}' names no language; write '{name}' for all, or e.g. '{name}.zh'")
         if threshold is not None and not math.isfinite(threshold):
             raise ValueError(f"the threshold '{key}' = {threshold} is no finite number")
     return [rule.with_thresholds(_changed(rule, changes)) for rule in rules]

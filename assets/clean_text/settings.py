@@ -104,6 +104,12 @@ class FilterSettings(Settings):
             raise ValueError(str(error)) from None
         return self
 
+    @model_validator(mode="after")
+    def _label_has_a_model(self) -> Self:
+        if self.quality_label is not None and self.quality_model is None:
+            raise ValueError("'quality_label' is of no use without 'quality_model': set that too, or leave it out")
+        return self
+
     def load_policy(self) -> Policy:
         """The policy with the changed thresholds.
 

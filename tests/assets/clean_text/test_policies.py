@@ -12,6 +12,7 @@ from assets.clean_text.errors import CleanTextError
 from assets.clean_text.line_rules import EditLog, LineRule, edit_lines
 from assets.clean_text.policy import Policy, load_policy, preset_names
 from assets.clean_text.rules import Rule, change_thresholds
+from assets.clean_text.settings import FilterSettings
 from training.settings import SettingsError
 
 
@@ -59,6 +60,19 @@ def test_a_cycle_of_files_is_told_whatever_the_paths_are(tmp_path: Path) -> None
     write(tmp_path / "below", "two.yaml", "name: two\nextends: [../below/../one.yaml]\n")
     with pytest.raises(CleanTextError, match=r"extends itself, by way of .*one\.yaml -> .*two\.yaml -> .*one\.yaml"):
         load_policy(path)
+
+
+def test_a_rule_may_have_the_name_of_one_that_is_off(tmp_path: Path) -> None:
+    content = "name: x\nextends: [gopher]\noff: [gopher_short_doc]\n"
+    rule = "rules:\n  - {name: gopher_short_doc, signal: characters, at_least: 7}\n"
+    path = write(tmp_path, "x.yaml", content + rule)
+    assert load_policy(path).rules[-1].model_dump(include={"name", "signal", "at_least"}) == {
+        "name": "gopher_short_doc",
+        "signal": "characters",
+        "at_least": 7,
+    }
+    line = "lines:\n  - {name: gopher_short_doc, strip: true}\n"
+    assert [rule.name for rule in load_policy(write(tmp_path, "y.yaml", content + line)).lines] == ["gopher_short_doc"]
 
 
 def test_rules_come_in_the_order_in_which_they_are_inherited(tmp_path: Path) -> None:
@@ -129,6 +143,7 @@ def test_only_rules_that_are_on_ask_for_signals() -> None:
         ("name: x\nrules:\n  - {name: a, signal: words, at_most: {en: .inf}}\n", r"finite number"),
         ("name: x\nrules:\n  - {name: a, signal: words, at_least: {en: many}}\n", r"valid number"),
         ("name: x\nrules:\n  - {name: a, signal: words, atleast: 1}\n", r"did you mean 'at_least'"),
+        ("name: x\nrules:\n  - {name: a, signal: words, at_least: {}}\n", r"rule 'a': its threshold names no language"),
         ("name: x\nlines:\n  - {name: a, drop: {contains: ['']}}\n", r"at least 1 character"),
         (
             "name: x\nextends: [gopher]\nlines:\n  - {name: gopher_short_doc, strip: true}\n",
@@ -181,6 +196,8 @@ def test_thresholds_can_be_changed() -> None:
     for wrong in ("shrt", "shrt.zh"):
         with pytest.raises(ValueError, match="did you mean 'short'"):
             change_thresholds(rules, {wrong: 1})
+    with pytest.raises(ValueError, match=r"'short\.' names no language; write 'short' for all, or e\.g\. 'short\.zh'"):
+        change_thresholds(rules, {"short.": 1})
     for limit in (float("inf"), float("nan")):
         with pytest.raises(ValueError, match=r"'short\.zh' = \w+ is no finite number"):
             change_thresholds(rules, {"short.zh": limit})
@@ -315,6 +332,11 @@ def test_what_stays_are_lines_of_the_text_in_order_and_stays_again(lines: list[s
     left = iter(text.split("\n"))
     assert all(line in left for line in result.split("\n")) or result == ""
     assert edited(result, *rules) in [(result, []), ("", [("few", 1, 1)])]
+
+
+def test_a_label_needs_a_model() -> None:
+    with pytest.raises(SettingsError, match="'quality_label' is of no use without 'quality_model'"):
+        FilterSettings.parse({"quality_label": "__label__hq"}, origin="test")
 
 
 def test_a_policy_as_settings() -> None:
