@@ -71,8 +71,7 @@ def print_account(account: DocumentAccount, console: Console) -> None:
         alike = "" if row["similarity"] is None else f", similarity {row['similarity']:.4g}"
         facts.add_row("copy of", escape(f"{row['duplicate_of']}{alike}"))
         for original in account.originals:
-            state = "kept" if original["kept"] else f"itself a copy of {original['duplicate_of']}"
-            facts.add_row("", escape(f"{original['doc_id']}: {_row_place(original)}, {state}"))
+            facts.add_row("", escape(f"{original['doc_id']}: {_row_place(original)}, {_state(original)}"))
         if not account.originals or account.originals[-1]["duplicate_of"]:
             facts.add_row("", "the row of the one that is kept is not in these ledgers")
     if account.copy_count:
@@ -178,6 +177,12 @@ def _print_examples(title: str, examples: Sequence[Example], console: Console) -
             text = " ".join(example.excerpt[:EXCERPT_CHARACTERS].split())
             if text:
                 console.print(Padding(escape(text), (0, 0, 0, 4), expand=False))
+
+
+def _state(row: dict[str, Any]) -> str:
+    if row["duplicate_of"]:
+        return f"itself a copy of {row['duplicate_of']}"
+    return "kept" if row["kept"] else f"dropped by {row['rule']}"
 
 
 def _row_place(row: dict[str, Any]) -> str:

@@ -193,11 +193,10 @@ def _write_documents(
 
 
 def _without_cuts(documents: pa.Table, cuts: pa.Table) -> tuple[pa.Table, pa.Table, pa.BooleanArray]:
-    """The documents without their cuts, what was cut of which (schema ``_CUT``), and where something is left."""
+    """The documents without their cuts, what was cut of which (schema ``_CUT``), and of which that was not all."""
     before, doc_ids = single_array(documents["text"]), single_array(documents["doc_id"])
     texts, _ = apply_cuts(before, doc_ids, cuts)
     place = documents.schema.get_field_index("text")
-    left = pc.not_equal(texts, pa.scalar(""))
     cleaned = documents.set_column(place, documents.schema.field("text"), texts)
     sizes = pc.subtract(cuts["byte_end"], cuts["byte_start"])
     by_kind = (
@@ -211,6 +210,8 @@ def _without_cuts(documents: pa.Table, cuts: pa.Table) -> tuple[pa.Table, pa.Tab
         edit = {"rule": row["kind"], "count": row["count_all"], "bytes": row["bytes_sum"]}
         by_document.setdefault(row["doc_id"], []).append(edit)
     touched = pc.is_in(doc_ids, pa.array(list(by_document), pa.string()))
+    # A policy may keep documents that are empty already.
+    left = pc.or_(pc.invert(touched), pc.not_equal(texts, pa.scalar("")))
     names = doc_ids.filter(touched)
     cut = pa.table(
         [

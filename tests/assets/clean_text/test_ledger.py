@@ -282,6 +282,26 @@ def test_repeated_text_is_cut_and_told(
         assert check_conservation(tmp_path / raw, tmp_path / "clean" / dump).holds
 
 
+def test_an_empty_document_stays_where_a_policy_keeps_it_and_repeated_text_is_cut(
+    tmp_path: Path, write_raw_text: WriteRawText, read_rows: ReadRows
+) -> None:
+    policy = tmp_path / "none.yaml"
+    policy.write_text("name: none\n")
+    raw = write_raw_text(tmp_path / "raw", [f"{GOOD}\n\n{BANNER}", "", f"{OTHER}\n\n{BANNER}"])
+    clean(
+        tmp_path,
+        {"dump": raw},
+        filter_settings=FilterSettings(policy=str(policy), repeated_text=HashSettings(lines=True)),
+        duplicate_settings=DuplicateSettings(repeated_text=CutSettings(lines="first", line_documents=1)),
+    )
+    assert [row["text"] for row in read_rows(tmp_path / "clean" / "dump", "documents")] == [
+        f"{GOOD}\n\n{BANNER}",
+        "",
+        OTHER,
+    ]
+    assert check_conservation(raw, tmp_path / "clean" / "dump").holds
+
+
 def test_every_failing_rule_and_every_mask_is_told(
     tmp_path: Path, write_raw_text: WriteRawText, read_rows: ReadRows
 ) -> None:
