@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -16,6 +17,8 @@ from assets.clean_text.opt_out import OptOutSettings
 from assets.clean_text.policy import DEFAULT, Policy, load_policy
 from assets.clean_text.repeated_text.settings import CutSettings, HashSettings
 from training.settings import Settings, nearest
+
+_MEMORY = re.compile(r"\d+(?:\.\d+)? ?(?:[KMGT]i?B|%)", re.IGNORECASE)
 
 
 class FilterSettings(Settings):
@@ -137,3 +140,10 @@ class DuplicateSettings(Settings):
     warn_share: float = Field(
         0.6, ge=0, le=1, description="Share of a dump's documents lost as copies from which on a check warns."
     )
+
+    @field_validator("memory_limit")
+    @classmethod
+    def _is_an_amount(cls, limit: str) -> str:
+        if not _MEMORY.fullmatch(limit):
+            raise ValueError(f"'{limit}' is no amount of memory; write e.g. 2GB, 512MB or 50%")
+        return limit

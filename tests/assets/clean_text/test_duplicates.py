@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +16,9 @@ from hypothesis import strategies as st
 
 from assets.clean_text.duplicates import DUPLICATES, find_duplicates
 from assets.clean_text.errors import CleanTextError
+from assets.clean_text.settings import DuplicateSettings
 from assets.clean_text.signatures import SIGNATURES
+from training.settings import SettingsError
 
 ReadRows = Callable[[Path, str], list[dict[str, Any]]]
 DocId = Callable[[str, int], str]
@@ -129,3 +132,15 @@ def test_order_of_processing_does_not_matter(tmp_path: Path, doc_id: DocId) -> N
         find_duplicates({dump: base / dump for dump in contents}, base / "out")
         results.append({path.name: path.read_bytes() for path in (base / "out").iterdir()})
     assert all(result == results[0] for result in results)
+
+
+@pytest.mark.parametrize("limit", ["2GB", "512MB", "1.5GiB", "2 gb", "50%"])
+def test_amounts_of_memory_are_those_of_duckdb(limit: str) -> None:
+    chosen = DuplicateSettings.parse({"memory_limit": limit}, origin="duplicates")
+    duckdb.connect(config={"memory_limit": chosen.memory_limit}).close()
+
+
+@pytest.mark.parametrize("limit", ["", "0", "2", "2 gigs", "much", "-1GB"])
+def test_what_is_no_amount_of_memory_is_refused(limit: str) -> None:
+    with pytest.raises(SettingsError, match=f"'memory_limit' = '{limit}': .*is no amount of memory; write e.g. 2GB"):
+        DuplicateSettings.parse({"memory_limit": limit}, origin="duplicates")
