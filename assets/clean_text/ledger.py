@@ -158,13 +158,15 @@ def _write_documents(
 ) -> int:
     """Write the documents that stay, without repeated text; returns how many. ``what_was_cut`` tells of the rest."""
     written = 0
-    order = connection.sql(
-        "SELECT doc_id, signature, exact.doc_id IS NULL AND near.doc_id IS NULL AS stays "
-        "FROM read_parquet(?, file_row_number = true) AS passed "
-        "LEFT JOIN exact USING (doc_id) LEFT JOIN near USING (doc_id) ORDER BY passed.file_row_number",
-        params=[str(filtered / "signatures.parquet")],
-    )
     with ExitStack() as stack:
+        # Closed with its result, whose end is not read: a connection with an open result answers nothing else.
+        reading = stack.enter_context(connection.cursor())
+        order = reading.sql(
+            "SELECT doc_id, signature, exact.doc_id IS NULL AND near.doc_id IS NULL AS stays "
+            "FROM read_parquet(?, file_row_number = true) AS passed "
+            "LEFT JOIN exact USING (doc_id) LEFT JOIN near USING (doc_id) ORDER BY passed.file_row_number",
+            params=[str(filtered / "signatures.parquet")],
+        )
         passing = _Rows(order.to_arrow_reader(_BATCH_ROWS))
         reader = stack.enter_context(CutReader(cuts, filtered)) if pq.read_metadata(cuts).num_rows else None
         writer = stack.enter_context(DocumentWriter(out))
