@@ -190,7 +190,7 @@ PHONE = (
     # A trunk zero and groups: Britain, Germany and others.
     Form(_compile(_BEGIN + r"0\d{2,4}[ \-/]\d{3,4}[ \-]?\d{3,4}" + _END)),
     # Five pairs with one sign between them, as in France; six and more are a list, several signs a date and a time.
-    Form(_compile(_BEGIN + r"(?<!\b\d\d )0[1-9]([ .\-])\d\d(?:\1\d\d){3}(?! \d\d\b)" + _END)),
+    Form(_compile(_BEGIN + r"(?<!(?:^|\s)\d\d )0[1-9]([ .\-])\d\d(?:\1\d\d){3}(?! \d\d(?:\s|$))" + _END)),
     # Whatever a word announces.
     Form(_compile(_PHONE_WORD + _GAP + r"(\(?" + _DIGITS + r"{6,14})" + _END), _phone_number),
 )

@@ -19,7 +19,8 @@ PIECES = [
 bob@example.com  @  a.b  .com  13812345678  1381234  5678  +86  +44 20 7946 0958  010-  62345678  手机：  电话  phone
 4111 1111 1111 1111  4111111111111111  1111  11010119900307001X  110101199003070134  身份证  93.184.216.34  .1.
 2606:4700::1111  AKIAABCDEFGH234567AB  key=  password:  Abc12345!x  3f5a9c0d1e2b4f6a8c7d  -----BEGIN PRIVATE KEY-----
------END PRIVATE KEY-----  <EMAIL>  <PHONE>  <SECRET>  <  >  １３８  ＠  －  -  ,  /  (  )  é  中文  a  7""",
+-----END PRIVATE KEY-----  <EMAIL>  <PHONE>  <SECRET>  <  >  １３８  ＠  －  -  ,  /  (  )  é  中文  a  7
+01 23 45 67 89  13.7.1.4  Phone Number:""",
     ),
     " ",
     "\n",
@@ -38,6 +39,7 @@ def array(*texts: str) -> pa.StringArray:
 @example("13812345678 62345678 tel ", set(KINDS))
 @example("4111111111111111-110101199003070134", set(KINDS))
 @example("token: bob@example.comkey=13812345678", set(KINDS))
+@example("93.184.216.34 01 23 45 67 89 93.184.216.34", set(KINDS))
 @example("电话 very.long.account@example.com 62345678", set(KINDS))
 def test_masking_again_changes_nothing(text: str, kinds: set[str]) -> None:
     once = mask(array(text), kinds=kinds)
