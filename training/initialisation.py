@@ -56,6 +56,11 @@ def copy_weights(source: LanguageModel, model: LanguageModel, share: LayerShare 
         ExportError: If the two have another shape.
     """
     weights = source.state_dict()
+    left = {name for name, _ in source.named_parameters()} - {name for name, _ in model.named_parameters()}
+    if left:
+        raise ExportError(
+            f"the model to start from has '{min(left)}', which this one lacks: use its settings of 'model'"
+        )
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             shape = _whole_shape(name, parameter, share)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 
 from training.fill_in_the_middle import FillInTheMiddle
 from training.loader import SampleReader
 from training.mixture import MixedSource, check_epochs, mixture_shares
+from training.models import ModelSettings
 from training.packing import plan_packing
 from training.permutation import SampleOrderError
 from training.report import REPORT
@@ -22,6 +24,18 @@ from training.shards import ShardError, Shards
 
 RUN = "run.json"
 PACKING = "packing"
+_OF_LEARNING = {
+    "dropout",
+    "truncation",
+    "expert_balance",
+    "initialisation",
+    "initial_std",
+    "zero_output_projections",
+    "depth_scaling",
+    "previous_token_heads",
+    "base_width",
+}
+"""What a model that goes on may have otherwise: how it learns and began, not what it computes."""
 PREFIX, MIDDLE, SUFFIX = "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>"
 
 
@@ -81,8 +95,8 @@ def earlier_runs(settings: RunSettings) -> list[RunSettings]:
     """The runs that a run continues, the first one first.
 
     Raises:
-        SettingsError: If one of them is not there or not finished, or has another order of samples than this one goes
-            on with.
+        SettingsError: If one of them is not there or not finished, or has another model or order of samples than this
+            one goes on with.
     """
     if settings.continue_from is None:
         return []
@@ -95,9 +109,17 @@ def earlier_runs(settings: RunSettings) -> list[RunSettings]:
     for name in now:
         if was[name] != now[name]:
             raise SettingsError(f"'continue_from': {folder} was trained with another '{name}'; use the same")
-    if before.training.model.context != settings.training.model.context:
-        raise SettingsError(f"'continue_from': {folder} was trained with another 'model.context'; use the same")
+    shape_then, shape_now = (_shape(run.training.model) for run in (before, settings))
+    for name, value in shape_now.items():
+        if shape_then[name] != value:
+            raise SettingsError(f"'continue_from': {folder} was trained with another 'model.{name}'; use the same")
     return [*earlier_runs(before), before]
+
+
+def _shape(model: ModelSettings) -> dict[str, Any]:
+    """What a model computes with its weights, whatever is said and whatever follows from it; the shards say its ids."""
+    shape = model.model_dump(exclude={*_OF_LEARNING, "vocabulary_size"})
+    return shape | {"key_value_heads": model.key_value_count, "head_width": model.head_size}
 
 
 def finished_run(folder: Path) -> RunSettings:

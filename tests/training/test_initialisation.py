@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.initialisation import initialise
+from training.exports import ExportError
+from training.initialisation import copy_weights, initialise
 from training.models import ModelSettings, build_model
 
 SHAPE = ModelSettings(
@@ -100,3 +101,26 @@ def test_each_scheme_has_its_deviation(scheme: str, layer: Callable[[int, int], 
         assert float(values.std()) == pytest.approx(expected, rel=0.03), name
         if scheme in ("xavier", "torch") and name != "embedding.weight":
             assert float(values.abs().max()) <= math.sqrt(3) * expected * 1.0001
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"layers": 1}, r"has 'blocks\.1\.attention\.key\.weight', which this one lacks"),
+        ({"query_key_norm": False}, r"has 'blocks\.0\.attention\.key_norm\.weight', which this one lacks"),
+        ({"tied_embedding": True}, r"has 'head\.weight', which this one lacks"),
+        ({"layers": 3}, r"has no 'blocks\.2\.attention_norm\.weight' of the shape \(128,\)"),
+        ({"feed_forward_width": 128}, r"has no 'blocks\.0\.feed_forward\.gate\.weight' of the shape \(128, 128\)"),
+    ],
+)
+def test_a_model_of_another_shape_is_not_started_from(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ExportError, match=message):
+        copy_weights(build_model(SHAPE), build_model(SHAPE.model_copy(update=changes)))
+
+
+def test_a_tied_model_starts_one_that_is_not() -> None:
+    tied = build_model(SHAPE.model_copy(update={"tied_embedding": True}))
+    model = build_model(SHAPE)
+    copy_weights(tied, model)
+    assert torch.equal(model.head.weight, tied.embedding.weight)
+    assert torch.equal(model.embedding.weight, tied.embedding.weight)

@@ -183,6 +183,38 @@ def test_only_a_finished_run_is_continued(tmp_path: Path, vocabulary: Path) -> N
     check_run(second, ranks=1)
 
 
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"layers": 2}, "layers"),
+        ({"heads": 1, "key_value_heads": 1, "head_width": 16}, "heads"),
+        ({"query_key_norm": False}, "query_key_norm"),
+        ({"tied_embedding": True}, "tied_embedding"),
+        ({"rope_base": 5000.0}, "rope_base"),
+        ({"context": 16}, "context"),
+        ({"dropout": 0.1, "initial_std": 0.1, "key_value_heads": None, "head_width": 8}, None),
+    ],
+)
+def test_a_run_is_continued_with_its_own_model(
+    tmp_path: Path, vocabulary: Path, changes: dict[str, Any], named: str | None
+) -> None:
+    write_shards(tmp_path / "en", vocabulary, validation=[[1]])
+    first = run(tmp_path, "en")
+    training, sources = check_run(first, ranks=1)
+    folder = Path(first.output)
+    record = recorded(first.model_copy(update={"training": training}), sources)
+    (folder / "run.json").write_text(record.model_dump_json())
+    (folder / "report.json").write_text("{}")
+    second = run(tmp_path, "en", training=model(**changes)).model_copy(
+        update={"continue_from": str(folder), "output": str(tmp_path / "second")}
+    )
+    if named is None:
+        check_run(second, ranks=1)
+        return
+    with pytest.raises(SettingsError, match=rf"was trained with another 'model\.{named}'; use the same"):
+        check_run(second, ranks=1)
+
+
 def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF
