@@ -294,7 +294,7 @@ class Training:
 
     def _one_step(self, batches: Prefetch, recorder: Recorder) -> torch.Tensor:
         """Do a step; returns this rank's part of the mean cross-entropy of its targets, without waiting for it."""
-        share = learning_rate_share(self.step, steps=self.settings.steps, settings=self.settings.schedule)
+        share = self._rate_share(self.step)
         for group in self.engine.optimizer.param_groups:
             group["lr"] = group["peak"] * share
         self._set_batch(self.reader.order.step(self.steps_before + self.step).batch)
@@ -330,6 +330,10 @@ class Training:
             recorder.write(self.step + 1, {"layers": statistics.finish(step_batches[0].inputs()[:1, :INSPECTED])})
         return total / self.accumulation
 
+    def _rate_share(self, step: int) -> float:
+        """What a step, counted from 0, takes of the peak learning rates."""
+        return learning_rate_share(step, steps=self.settings.steps, settings=self.settings.schedule)
+
     def _part(self, rows: torch.Tensor) -> torch.Tensor:
         """This rank's part of the tokens of its rows."""
         return rows if self.share is None else self.share.part(rows)
@@ -342,7 +346,7 @@ class Training:
         counted = torch.stack([(wanted != IGNORED).sum() for wanted in targets]).sum().float()
         if self.ranks > 1:
             torch.distributed.all_reduce(counted)
-        return (counted / (self.accumulation * self.ranks)).clamp(min=1.0)
+        return counted.clamp(min=1.0) / (self.accumulation * self.ranks)
 
     def _set_batch(self, batch: int) -> None:
         """Accumulate as many micro-batches as this step takes."""
@@ -418,7 +422,7 @@ class Training:
         speed = tokens / seconds
         values = {
             "loss": self.last_loss,
-            "learning_rate": self.engine.optimizer.param_groups[0]["lr"],
+            "learning_rate": self.settings.optimizer.learning_rate * self._rate_share(self.step - 1),
             "tokens": self.settings.tokens_after(self.step),
             "tokens_per_second": speed,
             "model_flops_per_second": speed * training_flops_per_token(self.settings.model),
@@ -468,7 +472,11 @@ class Training:
         return {source.dump: passes for source, passes in zip(self.sources, epochs, strict=True)}
 
     def validate(self, recorder: Recorder) -> bool:
-        """Score the first validation documents of each source; whether the loss is lower than ever before."""
+        """Score the first validation documents of each source; whether the loss is lower than ever before.
+
+        Raises:
+            DivergedError: If it is no finite number.
+        """
         self.engine.module.eval()
         scores: dict[str, Score] = {}
         for source in self.sources:
@@ -491,6 +499,8 @@ class Training:
             name: {"loss": score.loss, "bits_per_byte": score.bits_per_byte} for name, score in scores.items()
         }
         total = sum(scores.values(), Score(0.0, 0, 0, 0))
+        if not math.isfinite(total.loss):
+            self._diverged(self.step - 1, f"the validation loss after step {self.step} is no finite number")
         recorder.write(self.step, {"validation_loss": total.loss, "validation": self.validation})
         shown = ", ".join(f"{name} {value['bits_per_byte']:.3f}" for name, value in self.validation.items())
         recorder.say(f"step {self.step}/{self.settings.steps}: validation bits a byte: {shown}", step=self.step)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+import pyarrow as pa
 import pytest
 from trainer_runs import TRAINER, VOCABULARY_SIZE, Launch, finish, layers, losses, ranks_of, wait_for_step
 
@@ -22,6 +23,7 @@ from training.checkpoint import newest_checkpoint
 from training.export import load_model
 from training.models import ModelSettings
 from training.records import read_records
+from training.shards import ShardWriter
 from training.shared_memory import FOLDER, NAME
 
 
@@ -179,6 +181,52 @@ def test_a_loss_that_is_no_number_is_explained(
     assert "is no finite number, where the median" in output
     assert "like the 3 before, so it is not their text" in output
     assert "no finite numbers; that step read 0000" in output
+    assert "Lower the learning rate" in output
+
+
+def test_the_loss_is_the_mean_of_the_targets_also_where_they_are_fewer_than_micro_batches(
+    tmp_path: Path, configure: Callable[..., Path], launch: Launch, data: dict[str, Any]
+) -> None:
+    folder, vocabulary = tmp_path / "masked", Path(data["vocabulary"]) / "tokenizer.json"
+    folder.mkdir()
+    with ShardWriter(
+        folder,
+        vocabulary_hash=file_sha256(vocabulary),
+        vocabulary_size=VOCABULARY_SIZE,
+        end_of_document=0,
+        language="zh",
+        source="masked",
+        dump="masked",
+    ) as writer:
+        names = pa.array([f"{number:032x}" for number in range(60)])
+        lengths, one_of_each = np.full(60, 60), np.tile(np.arange(60) == 30, 60)
+        ids = 1 + np.arange(60)
+        writer.add_documents("train", names, np.tile(ids, 60), lengths=lengths, bytes=lengths, loss_mask=one_of_each)
+        writer.add("validation", "0" * 32, ids, bytes=60)
+    data["data"] = [{"folder": str(folder)}]
+    options = {"steps": 4, "optimizer": {"learning_rate": 1e-12}, "inspect_every": 0}
+    finish(launch(configure("run", parallel={"micro_batch": 1}, **options)))
+    for loss in losses(tmp_path / "run").values():
+        assert loss == pytest.approx(np.log(VOCABULARY_SIZE), abs=0.3)
+
+
+def test_the_learning_rate_of_muon_that_is_recorded_is_that_of_its_matrices(
+    tmp_path: Path, configure: Callable[..., Path], launch: Launch
+) -> None:
+    optimizer = {"name": "muon", "learning_rate": 0.02, "other_learning_rate": 0.004}
+    options = {"steps": 2, "schedule": {"shape": "constant", "warmup": 0}, "inspect_every": 0}
+    finish(launch(configure("run", optimizer=optimizer, **options)))
+    records = read_records(tmp_path / "run" / "metrics.jsonl")
+    assert [record["learning_rate"] for record in records if "learning_rate" in record] == [0.02, 0.02]
+
+
+def test_a_validation_that_is_no_number_is_explained(configure: Callable[..., Path], launch: Launch) -> None:
+    """The loss of a step is that of the weights before it; those after it are seen by the validation first."""
+    schedule = {"shape": "constant", "warmup": 0}
+    configuration = configure("run", optimizer={"learning_rate": 1e38}, schedule=schedule, validate_every=1)
+    output = finish(launch(configuration), code=2)
+    assert "the validation loss after step 1 is no finite number: " in output
+    assert "that step read 0000" in output
     assert "Lower the learning rate" in output
 
 
