@@ -1,5 +1,8 @@
 """An exponential moving average of the weights (Polyak and Juditsky 1992; Morales-Brogueira et al., arXiv:2411.18704).
 
+The first weights, which are random, are no part of it: with the plain average 0.999 they would be a third of it after a
+thousand steps. So the weights of the steps are weighted as Adam weights its gradients (arXiv:1412.6980, section 3).
+
 Each rank keeps a part of every parameter in float32: 4 bytes a parameter over all ranks that have it together, whatever
 the ZeRO stage. What is saved is cut the same way, and is cut anew where another number of ranks goes on, or ranks share
 layers otherwise.
@@ -27,7 +30,7 @@ class WeightAverage:
     def __init__(
         self, module: nn.Module, *, decay: float, rank: int, ranks: int, share: LayerShare | None = None
     ) -> None:
-        """Begin with the weights as they are.
+        """Before the first step, or before ``load``.
 
         Args:
             module: Whole on every rank, or sharded by ZeRO-3.
@@ -43,11 +46,15 @@ class WeightAverage:
         self._parts = {name: self._part(parameter).float().clone() for name, parameter in module.named_parameters()}
 
     @torch.no_grad()
-    def update(self) -> None:
-        """After a step: average = decay * average + (1 - decay) * weights."""
+    def update(self, steps: int) -> None:
+        """After a step: average = sum over steps of decay^(steps - step) * weights, divided by the sum of the factors.
+
+        Args:
+            steps: How many have changed the weights, this one counted in.
+        """
         parts = list(self._parts.values())
         now = [self._part(parameter).float() for _, parameter in self._module.named_parameters()]
-        torch._foreach_lerp_(parts, now, 1 - self._decay)
+        torch._foreach_lerp_(parts, now, (1 - self._decay) / (1 - self._decay**steps))
 
     def path(self, folder: Path) -> Path:
         """Of the file with this rank's part in a checkpoint's folder."""

@@ -325,7 +325,7 @@ class Training:
             self.engine.step()
             total += nats
         if self.average is not None:
-            self.average.update()
+            self.average.update(self.step + 1 - sum(left <= self.step for left in self.skipped))
         if statistics is not None:
             recorder.write(self.step + 1, {"layers": statistics.finish(step_batches[0].inputs()[:1, :INSPECTED])})
         return total / self.accumulation

@@ -22,17 +22,31 @@ def module() -> nn.Module:
 def test_it_is_the_weighted_mean_of_all_steps() -> None:
     model = module()
     average = WeightAverage(model, decay=0.9, rank=0, ranks=1)
-    expected = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    for _ in range(4):
+    sums = {name: torch.zeros_like(parameter) for name, parameter in model.named_parameters()}
+    factors = 0.0
+    for step in range(1, 5):
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(torch.randn_like(parameter))
-        average.update()
+        average.update(step)
         for name, parameter in model.named_parameters():
-            expected[name] = 0.9 * expected[name] + 0.1 * parameter.detach()
-    found = averaged_weights(average, model.named_parameters(), keep=True)
-    for name, values in expected.items():
-        torch.testing.assert_close(found[name], values)
+            sums[name] = 0.9 * sums[name] + parameter.detach()
+        factors = 0.9 * factors + 1
+        found = averaged_weights(average, model.named_parameters(), keep=True)
+        for name, values in sums.items():
+            torch.testing.assert_close(found[name], values / factors)
+
+
+def test_the_first_weights_are_no_part_of_a_short_trainings_average() -> None:
+    model = module()
+    average = WeightAverage(model, decay=0.9999, rank=0, ranks=1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(1.0)
+    for step in range(1, 11):
+        average.update(step)
+    for values in averaged_weights(average, model.named_parameters(), keep=True).values():
+        torch.testing.assert_close(values, torch.ones_like(values))
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, 1), (3, 1), (1, 4), (2, 3)])
