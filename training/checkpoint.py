@@ -213,7 +213,9 @@ class CheckpointWriter:
         final = self._folder / tag_of(checkpoint.step)
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
-        complete = [path.parent for path in sorted(self._folder.glob(f"step-*/{RECORD}"))]
+        found = [path.parent for path in sorted(self._folder.glob(f"step-*/{RECORD}"))]
+        # Later ones were not gone on from: they are damaged, and must not stand for one that is whole.
+        complete = [folder for folder in found if step_of(folder) <= checkpoint.step]
         for old in complete[: -self._retention.newest]:
             if not self._retention.stays(step_of(old), best):
                 remove_checkpoint(old)

@@ -92,6 +92,19 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(
     assert losses(run) == expected
 
 
+def test_a_later_checkpoint_that_is_damaged_does_not_stand_for_one_that_is_whole(
+    tmp_path: Path, configure: Callable[..., Path], launch: Launch
+) -> None:
+    later = tmp_path / "run" / "checkpoints" / "step-0000000099"
+    later.mkdir(parents=True)
+    (later / "checkpoint.json").write_text("{}")
+    finish(launch(configure("run", keep_checkpoints=1, steps=8)))
+    newest, damaged = newest_checkpoint(tmp_path / "run")
+    assert newest is not None
+    assert newest[1].step == 8
+    assert f"checkpoint {later} is not used" in damaged[0]
+
+
 def test_a_terminated_training_leaves_a_checkpoint(
     tmp_path: Path, configure: Callable[..., Path], launch: Launch
 ) -> None:
