@@ -52,7 +52,8 @@ def generate_batch(
             logits[:, end_of_document] = -math.inf
         tokens: list[int | None] = []
         for row, history in enumerate(histories):
-            token = None if ended[row] else sample(logits[row], settings, generators[row], history=history)
+            # The end-of-document id before it is no part of the text.
+            token = None if ended[row] else sample(logits[row], settings, generators[row], history=history[1:])
             ended[row] = token in (None, end_of_document)
             tokens.append(None if ended[row] else token)
             if token is not None and not ended[row]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from training.settings import Settings
@@ -31,6 +31,15 @@ class SamplingSettings(Settings):
         default_factory=list, description="The text ends before the first of these strings that is complete."
     )
     seed: int = Field(0, ge=0, description="The same seed writes the same text on the same machine.")
+
+    @field_validator("stop")
+    @classmethod
+    def _each_can_be_missing(cls, stop: list[str]) -> list[str]:
+        if "" in stop:
+            raise ValueError(
+                "an empty string is in every text, which would end before its first character; leave it out"
+            )
+        return stop
 
 
 def sample(

@@ -161,6 +161,15 @@ def test_what_is_in_the_text_becomes_less_likely() -> None:
     assert float(below[0]) == -1.0
 
 
+def test_a_text_may_end_whatever_the_repetition_penalty() -> None:
+    """The end-of-document id that is put before every prompt is not in the text."""
+    sampling = SamplingSettings(temperature=0, tokens=5, repetition_penalty=100.0)
+    model = counting_model()
+    with torch.no_grad():
+        model.head.weight[5] += 1
+    assert list(generate(model, [7], sampling, end_of_document=END)) == [8, 9]
+
+
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_texts_of_a_batch_are_those_of_each_alone(temperature: float) -> None:
     model = without_end(64)
@@ -188,8 +197,10 @@ def test_no_text_ends_too_early() -> None:
     assert END not in found
 
 
-@pytest.mark.parametrize("values", [{"top_p": 0}, {"top_p": 1.1}, {"temperature": -1}, {"top_k": -1}, {"tokens": 0}])
-def test_impossible_sampling_is_refused(values: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "values", [{"top_p": 0}, {"top_p": 1.1}, {"temperature": -1}, {"top_k": -1}, {"tokens": 0}, {"stop": ["a", ""]}]
+)
+def test_impossible_sampling_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(SettingsError, match=f"sampling: '{next(iter(values))}' = "):
         SamplingSettings.parse(values, origin="sampling")
 
