@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from training.models import LossSettings, ModelSettings
 from training.models.recomputation import Recomputation
@@ -47,6 +47,13 @@ class ScheduleSettings(Settings):
     drops: list[float] = Field(
         default_factory=lambda: [0.5, 0.75], description="step: shares of the steps after which it falls by 'final'."
     )
+
+    @field_validator("drops")
+    @classmethod
+    def _are_shares(cls, drops: list[float]) -> list[float]:
+        if not all(0 <= drop <= 1 for drop in drops):
+            raise ValueError("write shares of the steps, from 0 to 1")
+        return drops
 
 
 class ParallelSettings(Settings):

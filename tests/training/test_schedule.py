@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from training.run_settings import ScheduleSettings
 from training.schedule import learning_rate_share
+from training.settings import SettingsError
 
 shares = st.floats(0, 1)
 schedules = st.builds(
@@ -86,3 +87,10 @@ def test_the_last_step_has_what_is_left(schedule: ScheduleSettings, steps: int) 
     assume(falling > 1 and schedule.shape != "constant")
     last = learning_rate_share(steps - 1, steps=steps, settings=schedule)
     assert last == pytest.approx(schedule.final, abs=1e-12)
+
+
+@pytest.mark.parametrize("drops", [[30, 60], [-0.1], [0.5, 1.1]])
+def test_drops_are_shares_of_the_steps(drops: list[float]) -> None:
+    """Numbers of steps would be behind the end of the training, and do nothing."""
+    with pytest.raises(SettingsError, match=r"'drops' = .*: write shares of the steps, from 0 to 1"):
+        ScheduleSettings.parse({"shape": "step", "drops": drops}, origin="schedule")
