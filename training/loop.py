@@ -45,7 +45,7 @@ from training.resumption import Conversion, conversion, load_checkpoint
 from training.run_settings import RunSettings
 from training.samples import PACKING, earlier_runs, first_step, training_samples
 from training.schedule import learning_rate_share
-from training.scoring import Score, score_documents
+from training.scoring import Score, rows_at_once, score_documents
 from training.shards import Shards
 from training.spikes import Spike, SpikeDetector, add_skipped, read_skipped
 from training.stop_signal import StopSignal
@@ -488,7 +488,7 @@ class Training:
                     [source.validation.document(number) for number in range(count)],
                     context=self.settings.model.context,
                     end_of_document=source.end_of_document,
-                    batch=self.settings.parallel.micro_batch,
+                    batch=self._rows_at_once(),
                     device=self.device,
                     rank=self.rank // self.settings.parallel.tensor_ranks,
                     ranks=self.ranks // self.settings.parallel.tensor_ranks,
@@ -506,6 +506,11 @@ class Training:
         recorder.say(f"step {self.step}/{self.settings.steps}: validation bits a byte: {shown}", step=self.step)
         self.best = self.best.after(self.step, total.loss)
         return self.best.step == self.step
+
+    def _rows_at_once(self) -> int:
+        """Rows that are scored at once, where all their logits are in memory."""
+        model = self.settings.model
+        return rows_at_once(self.settings.parallel.micro_batch, vocabulary=model.vocabulary_size, context=model.context)
 
     def save(self, recorder: Recorder) -> None:
         """Take a checkpoint, which is written while the training goes on, when the one before is whole."""
@@ -565,7 +570,7 @@ class Training:
                 order_step=self.steps_before + spike.step - 1,
                 vocabulary=self.vocabulary,
                 device=self.device,
-                micro_batch=self.settings.parallel.micro_batch,
+                micro_batch=self._rows_at_once(),
                 document_mask=self.settings.samples.document_mask,
             )
         if self.rank == 0:

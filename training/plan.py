@@ -89,7 +89,7 @@ def memory(settings: TrainingSettings, *, stage: ZeroStage, ranks: int, low_prec
         settings: The model's ``vocabulary_size`` has to be set.
         stage: Of ZeRO.
         ranks: Accelerators.
-        low_precision: In bfloat16 with float32 masters; otherwise all in float32, without masters of their own.
+        low_precision: In bfloat16 with float32 masters; otherwise all in float32, of which only ZeRO keeps masters.
     """
     parallel = settings.parallel
     model = settings.model if parallel.tensor_ranks == 1 else settings.model.part(parallel.tensor_ranks)
@@ -98,7 +98,7 @@ def memory(settings: TrainingSettings, *, stage: ZeroStage, ranks: int, low_prec
     wider = 1 if low_precision else 2
     weights = wider * WEIGHT_BYTES * parameters // (ranks if stage == 3 else 1)
     gradients = wider * GRADIENT_BYTES * parameters // (ranks if stage >= 2 else 1)
-    masters = FLOAT_BYTES * parameters if low_precision else 0
+    masters = FLOAT_BYTES * parameters if low_precision or stage else 0
     states = optimizer_bytes(settings.model_copy(update={"model": model}))
     optimizer = (masters + states) // (ranks if stage >= 1 else 1)
     if parallel.offload_optimizer and stage:

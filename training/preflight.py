@@ -143,7 +143,12 @@ def check_disk(run: Path, settings: TrainingSettings) -> None:
     Raises:
         SettingsError: With the space needed and free.
     """
-    kept = settings.keep_checkpoints + 1 + (settings.steps // settings.keep_every if settings.keep_every else 0)
+    kept = (
+        settings.keep_checkpoints
+        + settings.keep_best
+        + 1
+        + (settings.steps // settings.keep_every if settings.keep_every else 0)
+    )
     there = sum(path.stat().st_size for path in (run / CHECKPOINTS).rglob("*") if path.is_file())
     needed = checkpoint_bytes(settings) * kept - there
     free = shutil.disk_usage(run).free

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from training.models import IGNORED
+from training.models.loss import chunk_tokens
 from training.shards import Document
 
 
@@ -63,6 +64,17 @@ class Row:
 
     tokens: list[int]
     targets: list[int]
+
+
+def rows_at_once(batch: int, *, vocabulary: int, context: int) -> int:
+    """Rows of a whole context whose logits are no more than a training has in memory at once; at least one.
+
+    Args:
+        batch: The most.
+        vocabulary: Its entries.
+        context: Longest row.
+    """
+    return max(1, min(batch, chunk_tokens(vocabulary) // context))
 
 
 def document_rows(ids: Sequence[int], *, context: int, end_of_document: int) -> list[Row]:

@@ -110,10 +110,13 @@ def test_the_logits_of_a_large_vocabulary_are_never_all_in_memory() -> None:
     assert logit_bytes(model, 256, 2) < logit_bytes(model, 512, 2)
 
 
-def test_float32_has_no_masters_of_its_own() -> None:
+def test_float32_has_masters_of_its_own_only_under_zero() -> None:
+    """As measured by ``benchmarks.zero_memory`` with float32: 16 and 20 bytes a parameter on one rank."""
     parameters = parameter_count(settings().model)
     assert memory(settings(), stage=0, ranks=1, low_precision=False).states == 16 * parameters
-    assert memory(settings(), stage=1, ranks=4, low_precision=False).states == 10 * parameters
+    for stage in (1, 2, 3):
+        assert memory(settings(), stage=stage, ranks=1, low_precision=False).states == 20 * parameters
+    assert memory(settings(), stage=1, ranks=4, low_precision=False).states == 11 * parameters
 
 
 def test_hours_by_hand() -> None:

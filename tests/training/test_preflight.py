@@ -170,6 +170,18 @@ def test_a_run_s_own_checkpoints_are_no_reason_to_refuse_it(
     check_disk(Path(settings.output), training)
 
 
+def test_the_best_checkpoint_needs_room_beside_the_newest(
+    tmp_path: Path, vocabulary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_shards(tmp_path / "en", vocabulary, validation=[[1]])
+    training, _ = check_run(run(tmp_path, "en"), ranks=1)
+    # The newest two, and one that is being written.
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=3 * checkpoint_bytes(training)))
+    check_disk(tmp_path, training)
+    with pytest.raises(SettingsError, match="checkpoints need about"):
+        check_disk(tmp_path, training.model_copy(update={"keep_best": True}))
+
+
 def test_only_a_finished_run_is_continued(tmp_path: Path, vocabulary: Path) -> None:
     write_shards(tmp_path / "en", vocabulary, validation=[[1]])
     first = run(tmp_path, "en")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tests.training.models.test_decoder import tiny_model
 from training.models import IGNORED
-from training.scoring import LogitsModel, Row, Score, document_rows, row_batches, score_documents
+from training.scoring import LogitsModel, Row, Score, document_rows, row_batches, rows_at_once, score_documents
 from training.shards import Document
 
 END = 0
@@ -122,6 +122,14 @@ def test_neither_batches_nor_order_nor_neighbours_change_the_score() -> None:
     parts = sum((score(model, [item]) for item in scored), Score(0.0, 0, 0, 0))
     assert parts.nats == pytest.approx(whole.nats, rel=1e-5)
     assert (parts.tokens, parts.bytes, parts.documents) == (whole.tokens, whole.bytes, whole.documents)
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "context", "rows"), [(4096, 256, 32), (32_768, 1024, 2), (128_000, 512, 1), (128_000, 4096, 1)]
+)
+def test_so_many_rows_are_scored_at_once_as_their_logits_have_room(vocabulary: int, context: int, rows: int) -> None:
+    assert rows_at_once(32, vocabulary=vocabulary, context=context) == rows
+    assert rows == 1 or rows * context * vocabulary <= 1 << 26
 
 
 def test_no_documents_score_nothing() -> None:
