@@ -11,23 +11,31 @@ from torch import Tensor
 
 from training.averaging import read_average
 from training.checkpoint import Checkpoint, CheckpointError
-from training.models import ModelSettings, build_model
-from training.parameter_states import PLAIN
+from training.models import build_model
+from training.parameter_states import PLAIN, plain_weights
 from training.resumption import make_universal
+from training.run_settings import TrainingSettings
 from training.snapshot import DamagedFileError, load_data, only_data
 from training.tensor_parallel import joined
 
 
 def checkpoint_weights(
-    folder: Path, checkpoint: Checkpoint, model: ModelSettings, *, averaged: bool
+    folder: Path, checkpoint: Checkpoint, settings: TrainingSettings, *, averaged: bool
 ) -> dict[str, Tensor]:
     """The weights of a checkpoint, or their average, float32 on the CPU.
+
+    Args:
+        folder: Of the checkpoint.
+        checkpoint: Its record.
+        settings: Of the training, with the vocabulary's size.
+        averaged: Whether it is the average.
 
     Raises:
         CheckpointError: If they are not all there, or a file holds more than data.
     """
     with torch.device("meta"):
-        shapes = {name: value.shape for name, value in build_model(model).named_parameters()}
+        module = build_model(settings.model)
+    shapes = {name: value.shape for name, value in module.named_parameters()}
     try:
         if averaged:
             return read_average(folder, shapes, tensor_ranks=checkpoint.tensor_ranks)
@@ -40,7 +48,8 @@ def checkpoint_weights(
             with only_data(folder):
                 weights = get_fp32_state_dict_from_zero_checkpoint(str(folder.parent), tag=folder.name)
         else:
-            parts = [load_data(folder / PLAIN.format(part=part))["module"] for part in range(checkpoint.tensor_ranks)]
+            contents = [load_data(folder / PLAIN.format(part=part)) for part in range(checkpoint.tensor_ranks)]
+            parts = [plain_weights(content, module, settings.model, settings.optimizer) for content in contents]
             weights = {name: joined(name, [part[name] for part in parts]) for name in parts[0]}
     except DamagedFileError as error:
         raise CheckpointError(str(error)) from error

@@ -13,6 +13,7 @@ from deepspeed.utils import groups
 from training.clipping import clip_before_step
 from training.deepspeed_configuration import deepspeed_configuration, is_plain
 from training.float8 import use_float8
+from training.full_weights import masters_without_zero
 from training.initialisation import copy_weights, initialise
 from training.models import LanguageModel, build_model
 from training.optimizers import build_optimizer
@@ -65,6 +66,7 @@ def build_engine(
     engine, *_ = deepspeed.initialize(
         model=model, optimizer=optimizer, config=configuration, mpu=None if share is None else groups
     )
+    _undo_first_step(engine)
     engine.checkpoint_engine = SnapshotEngine()
     # A program beside the checkpoints that nothing here needs, written at once even where the disk is full.
     engine._copy_recovery_script = lambda save_path: None
@@ -74,3 +76,17 @@ def build_engine(
     if parallel.compile:
         engine.compile()
     return engine
+
+
+def _undo_first_step(engine: Any) -> None:
+    """Without ZeRO in bfloat16 DeepSpeed makes the optimizer's states by a step without gradients.
+
+    It would count in Adam's bias correction, and has decayed the masters.
+    """
+    masters = masters_without_zero(engine.optimizer)
+    if not masters:
+        return
+    engine.optimizer.optimizer.state.clear()
+    with torch.no_grad():
+        for parameter in engine.module.parameters():
+            masters[id(parameter)].copy_(parameter)

@@ -46,7 +46,7 @@ def export_checkpoint(folder: Path, out: Path) -> None:
     folder, checkpoint = open_checkpoint(run, step)
     settings = started_run(run)
     training, sources = open_data(settings)
-    weights = checkpoint_weights(folder, checkpoint, training.model, averaged=bool(training.averaging))
+    weights = checkpoint_weights(folder, checkpoint, training, averaged=bool(training.averaging))
     partial = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         export_model(

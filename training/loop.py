@@ -595,7 +595,7 @@ class Training:
         if weights is not None:
             exported, self.validation = self.best.step, self.best_validation()
         elif self.average is None:
-            weights = full_weights(self.engine.module, self.rank == 0, self.layer_share)
+            weights = full_weights(self.engine, self.rank == 0, self.layer_share)
         else:
             named = self.engine.module.named_parameters()
             weights = averaged_weights(self.average, named, keep=self.rank == 0)
@@ -636,7 +636,7 @@ class Training:
             try:
                 folder, checkpoint = open_checkpoint(self.run, self.best.step)
                 averaged = bool(self.settings.averaging)
-                weights = checkpoint_weights(folder, checkpoint, self.settings.model, averaged=averaged)
+                weights = checkpoint_weights(folder, checkpoint, self.settings, averaged=averaged)
             except CheckpointError as error:
                 problem = [str(error)]
         torch.distributed.broadcast_object_list(problem)

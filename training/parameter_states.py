@@ -37,22 +37,45 @@ def plain_states(
         parts: Ranks that shared layers.
     """
     contents = [load_data(folder / PLAIN.format(part=part), map_location="cpu") for part in range(parts)]
+    parameters = dict(module.named_parameters())
+    weights = [plain_weights(content, module, model, optimizer) for content in contents]
+    for number, name in enumerate(_in_groups(module, model, optimizer)):
+        states = [
+            {WEIGHT: whole[name], **_plain_state(content["optimizer"], number)}
+            for whole, content in zip(weights, contents, strict=True)
+        ]
+        yield parameters[name], {key: joined(name, [state[key] for state in states]) for key in states[0]}
+
+
+def plain_weights(
+    content: Mapping[str, Any], module: nn.Module, model: ModelSettings, optimizer: OptimizerSettings
+) -> Mapping[str, Tensor]:
+    """Of stage 0, by name: in bfloat16 the masters that DeepSpeed keeps, in the order of the optimizer's groups.
+
+    Args:
+        content: Of a rank's file.
+        module: The model.
+        model, optimizer: Its settings.
+    """
+    masters = content.get("optimizer", {}).get("fp32_groups")
+    if masters is None:
+        weights: Mapping[str, Tensor] = content["module"]
+        return weights
+    ordered = [master for group in masters for master in group]
+    return dict(zip(_in_groups(module, model, optimizer), ordered, strict=True))
+
+
+def _in_groups(module: nn.Module, model: ModelSettings, optimizer: OptimizerSettings) -> list[str]:
+    """Names of the parameters in the order of the optimizer's groups."""
     names = {id(parameter): name for name, parameter in module.named_parameters()}
-    ordered = [parameter for group in parameter_groups(module, model, optimizer) for parameter in group["params"]]
-    for number, parameter in enumerate(ordered):
-        name = names[id(parameter)]
-        states = [_plain_state(content, number, name) for content in contents]
-        yield parameter, {key: joined(name, [state[key] for state in states]) for key in states[0]}
+    groups = parameter_groups(module, model, optimizer)
+    return [names[id(parameter)] for group in groups for parameter in group["params"]]
 
 
-def _plain_state(content: Mapping[str, Any], number: int, name: str) -> dict[str, Any]:
-    states = content["optimizer"]
-    weight = content["module"][name]
-    if "fp32_groups" in states:
-        # In bfloat16 DeepSpeed keeps masters, in the same order.
-        weight = [master for group in states["fp32_groups"] for master in group][number]
-        states = states["optimizer_state_dict"]
-    return {WEIGHT: weight, **states["state"][number]}
+def _plain_state(states: Mapping[str, Any], number: int) -> Mapping[str, Any]:
+    """Nothing where an optimizer keeps nothing: SGD without momentum."""
+    state: Mapping[str, Any] = states.get("optimizer_state_dict", states)["state"].get(number, {})
+    return state
 
 
 def universal_states(folder: Path, module: nn.Module) -> Iterator[ParameterState]:

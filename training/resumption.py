@@ -20,12 +20,12 @@ from typing import Any, Literal
 import deepspeed
 import deepspeed.comm as dist
 import torch
-from deepspeed.runtime.fp16.unfused_optimizer import FP16_UnfusedOptimizer
 from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
 from torch import Tensor, nn
 
 from training.averaging import WeightAverage
 from training.checkpoint import Checkpoint, CheckpointError
+from training.full_weights import masters_without_zero
 from training.models import ModelSettings
 from training.optimizer_settings import OptimizerSettings
 from training.parameter_states import (
@@ -171,13 +171,14 @@ def _put_over(
 
 def _put_all(engine: Any, states: Iterator[ParameterState], share: LayerShare | None) -> None:
     optimizer = engine.optimizer
+    masters = masters_without_zero(optimizer)
     names = {id(parameter): name for name, parameter in engine.module.named_parameters()}
     for number, (parameter, whole) in enumerate(states):
         values = whole if share is None else _part(names[id(parameter)], whole, share)
         if isinstance(optimizer, torch.optim.Optimizer):
             _put_into_plain(parameter, optimizer.state[parameter], values)
-        elif isinstance(optimizer, FP16_UnfusedOptimizer):
-            master = _master(optimizer, parameter)
+        elif masters:
+            master = masters[id(parameter)]
             _put_into_plain(master, optimizer.optimizer.state[master], values)
             parameter.copy_(master)
         else:
@@ -189,15 +190,6 @@ def _put_all(engine: Any, states: Iterator[ParameterState], share: LayerShare | 
 def _part(name: str, whole: Mapping[str, Any], share: LayerShare) -> dict[str, Any]:
     """What of a parameter's states this rank has, where ranks share layers."""
     return {key: value if key == STEP else share.part(name, value) for key, value in whole.items()}
-
-
-def _master(optimizer: FP16_UnfusedOptimizer, parameter: nn.Parameter) -> nn.Parameter:
-    """In float32, of a parameter in bfloat16 under stage 0."""
-    pairs = zip(optimizer.fp16_groups, optimizer.fp32_groups, strict=True)
-    found: nn.Parameter = next(
-        full for low, high in pairs for half, full in zip(low, high, strict=True) if half is parameter
-    )
-    return found
 
 
 def _make_states(zero: Any, like: Mapping[str, Tensor]) -> None:

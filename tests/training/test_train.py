@@ -16,11 +16,13 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
+import torch
 from trainer_runs import TRAINER, VOCABULARY_SIZE, Launch, finish, layers, losses, ranks_of, wait_for_step
 
 from training.artifact import file_sha256
 from training.checkpoint import newest_checkpoint
 from training.export import load_model
+from training.export_checkpoint import export_checkpoint
 from training.models import ModelSettings
 from training.records import read_records
 from training.shards import ShardWriter
@@ -161,6 +163,24 @@ def test_every_zero_stage_on_two_ranks_learns_what_one_rank_does(
         for layer, values in one.items():
             # The row that activations are measured with is the first of the first rank, in either.
             assert two[layer] == pytest.approx(values, rel=1e-2), layer
+
+
+def test_bfloat16_without_zero_learns_and_is_exported_as_with_it(
+    tmp_path: Path, configure: Callable[..., Path], launch: Launch
+) -> None:
+    options = {"steps": 6, "optimizer": {"learning_rate": 0.01, "weight_decay": 1.0}, "inspect_every": 0}
+    exported = []
+    for stage in (0, 1):
+        parallel = {"zero_stage": stage, "precision": "bfloat16"}
+        finish(launch(configure(f"stage-{stage}", parallel=parallel, **options)))
+        run = tmp_path / f"stage-{stage}"
+        exported.append(load_model(run / "model").state_dict())
+        # Not rounded to bfloat16, as the weights in it are.
+        assert not torch.equal(exported[-1]["head.weight"], exported[-1]["head.weight"].bfloat16().float())
+        export_checkpoint(run / "checkpoints" / "step-0000000006", run / "again")
+        assert file_sha256(run / "again" / "model.safetensors") == file_sha256(run / "model" / "model.safetensors")
+    without, with_zero = (list(losses(tmp_path / f"stage-{stage}").values()) for stage in (0, 1))
+    assert without == pytest.approx(with_zero, abs=2e-3)
 
 
 @pytest.mark.slow
