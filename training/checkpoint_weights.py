@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
@@ -12,8 +11,7 @@ from torch import Tensor
 from training.averaging import read_average
 from training.checkpoint import Checkpoint, CheckpointError
 from training.models import build_model
-from training.parameter_states import PLAIN, plain_weights
-from training.resumption import make_universal
+from training.parameter_states import PLAIN, WEIGHT, plain_weights, sliced_states
 from training.run_settings import TrainingSettings
 from training.snapshot import DamagedFileError, load_data, only_data
 from training.tensor_parallel import joined
@@ -40,17 +38,16 @@ def checkpoint_weights(
         if averaged:
             return read_average(folder, shapes, tensor_ranks=checkpoint.tensor_ranks)
         if checkpoint.zero_stage and checkpoint.tensor_ranks > 1:
-            with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as made:
-                universal = Path(made) / "universal"
-                make_universal(folder, universal)
-                weights = {name: load_data(universal / "zero" / name / "fp32.pt")["param"] for name in shapes}
+            parts = checkpoint.tensor_ranks
+            states = sliced_states(folder, shapes, ranks=checkpoint.ranks, parts=parts)
+            weights = {name: state[WEIGHT] for name, state in states}
         elif checkpoint.zero_stage:
             with only_data(folder):
                 weights = get_fp32_state_dict_from_zero_checkpoint(str(folder.parent), tag=folder.name)
         else:
             contents = [load_data(folder / PLAIN.format(part=part)) for part in range(checkpoint.tensor_ranks)]
-            parts = [plain_weights(content, module, settings.model, settings.optimizer) for content in contents]
-            weights = {name: joined(name, [part[name] for part in parts]) for name in parts[0]}
+            plain = [plain_weights(content, module, settings.model, settings.optimizer) for content in contents]
+            weights = {name: joined(name, [part[name] for part in plain]) for name in plain[0]}
     except DamagedFileError as error:
         raise CheckpointError(str(error)) from error
     missing = sorted(shapes.keys() - weights.keys())

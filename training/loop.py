@@ -103,7 +103,7 @@ class Training:
         )
         needed: Conversion = "none"
         if found is not None:
-            needed = conversion(found[1], settings.parallel, ranks=self.ranks)
+            needed = conversion(found[1], settings, ranks=self.ranks)
         start = None if found or run_settings.continue_from is None else Path(run_settings.continue_from)
         self.engine = build_engine(
             settings,

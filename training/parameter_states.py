@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.models import ModelSettings
+from training.models import ModelSettings, build_model
 from training.optimizer_settings import OptimizerSettings
 from training.optimizers import parameter_groups
 from training.snapshot import load_data
-from training.tensor_parallel import joined
+from training.tensor_parallel import joined, part_shape
 
 WEIGHT, STEP = "fp32", "step"
 PLAIN = "mp_rank_{part:02d}_model_states.pt"
 """All of stage 0, for each of the ranks that share layers."""
-_OF_RANK = "zero_pp_rank_{rank}_mp_rank_00_{kind}_states.pt"
+_OF_RANK = "*zero_pp_rank_{rank}_mp_rank_{part:02d}_{kind}_states.pt"
+"""Of the other stages; in bfloat16 its name begins with that."""
 
 ParameterState = tuple[nn.Parameter, dict[str, Any]]
 """A parameter, and of it: ``WEIGHT`` and the optimizer's tensors by their names, whole; ``STEP``, a number."""
@@ -78,14 +79,58 @@ def _plain_state(states: Mapping[str, Any], number: int) -> Mapping[str, Any]:
     return state
 
 
-def universal_states(folder: Path, module: nn.Module) -> Iterator[ParameterState]:
-    """Of DeepSpeed's universal form, which is made of checkpoints of stages 1 and 2."""
-    for name, parameter in module.named_parameters():
-        values = {}
-        for path in sorted((folder / "zero" / name).glob("*.pt")):
-            value = load_data(path, map_location="cpu")
-            values[path.stem] = value["param"] if isinstance(value, dict) else value
-        yield parameter, values
+def whole_shapes(model: ModelSettings) -> dict[str, torch.Size]:
+    """Of all parameters, by name."""
+    with torch.device("meta"):
+        return {name: value.shape for name, value in build_model(model).named_parameters()}
+
+
+def sliced_states(
+    folder: Path, shapes: Mapping[str, torch.Size], *, ranks: int, parts: int = 1
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Of stages 1 and 2, by name: each rank has a slice of every group of parameters, laid flat one after the other.
+
+    Args:
+        folder: Of the checkpoint.
+        shapes: Of whole parameters.
+        ranks: That have written it.
+        parts: Ranks that shared layers.
+    """
+    slices = [[_slices(folder, rank, part) for rank in range(ranks // parts)] for part in range(parts)]
+    for name, shape in shapes.items():
+        states = [_put_together([one[name] for one in of_part if name in one]) for of_part in slices]
+        of_part = part_shape(name, shape, parts)
+        yield (
+            name,
+            {
+                key: joined(name, [state[key].view(of_part) for state in states]) if _is_flat(value) else value
+                for key, value in states[0].items()
+            },
+        )
+
+
+def _slices(folder: Path, rank: int, part: int) -> dict[str, dict[str, Any]]:
+    """What a rank has of each parameter."""
+    content = load_data(_file(folder, rank, "optim", part=part), map_location="cpu")["optimizer_state_dict"]
+    states = content["base_optimizer_state"]["state"]
+    found = {}
+    for number, (flat, places) in enumerate(
+        zip(content["single_partition_of_fp32_groups"], content["param_slice_mappings"], strict=True)
+    ):
+        values = {WEIGHT: flat, **{key: value for key, value in states.get(number, {}).items() if value is not None}}
+        for name, place in places.items():
+            found[name] = {
+                key: value[place.start : place.start + place.numel] if _is_flat(value) else value
+                for key, value in values.items()
+            }
+    return found
+
+
+def _put_together(slices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A parameter's flat values from those of the ranks, in their order."""
+    return {
+        key: torch.cat([one[key] for one in slices]) if _is_flat(value) else value for key, value in slices[0].items()
+    }
 
 
 def partitioned_states(folder: Path, module: nn.Module, *, ranks: int) -> Iterator[ParameterState]:
@@ -97,8 +142,8 @@ def partitioned_states(folder: Path, module: nn.Module, *, ranks: int) -> Iterat
         ranks: That have written it.
     """
     parameters = dict(module.named_parameters())
-    groups = load_data(folder / _OF_RANK.format(rank=0, kind="model"), map_location="cpu")["param_shapes"]
-    shares = [_flat_groups(folder / _OF_RANK.format(rank=rank, kind="optim")) for rank in range(ranks)]
+    groups = load_data(_file(folder, 0, "model"), map_location="cpu")["param_shapes"]
+    shares = [_flat_groups(_file(folder, rank, "optim")) for rank in range(ranks)]
     for number, shapes in enumerate(groups):
         begin = 0
         for name, shape in shapes.items():
@@ -115,6 +160,19 @@ def partitioned_states(folder: Path, module: nn.Module, *, ranks: int) -> Iterat
                 },
             )
             begin += share
+
+
+def _file(folder: Path, rank: int, kind: str, *, part: int = 0) -> Path:
+    """Of a rank.
+
+    Raises:
+        FileNotFoundError: If it is not there.
+    """
+    pattern = _OF_RANK.format(rank=rank, part=part, kind=kind)
+    found = next(folder.glob(pattern), None)
+    if found is None:
+        raise FileNotFoundError(f"{folder} has no file {pattern}")
+    return found
 
 
 def _flat_groups(path: Path) -> list[Mapping[str, Any]]:

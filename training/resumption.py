@@ -1,10 +1,10 @@
 """Going on from a checkpoint: with the ranks and the stage that wrote it, or with others.
 
 DeepSpeed reads its own files where nothing has changed. Under stages 1 and 2 its universal form lies between numbers
-of ranks: a folder for each parameter (Lian et al., arXiv:2406.18820). Stage 0 does not know that form, which in float32
-is plain PyTorch; and stage 3 reads it wrong (0.19: all groups of parameters get the first one's weight decay, and
-share one count of steps). From and to them, and where layers are or were shared by ranks, weights and states are put
-over one parameter at a time.
+of ranks: a folder for each parameter (Lian et al., arXiv:2406.18820), with the two states of Adam and no others. Stage
+0 does not know that form, which in float32 is plain PyTorch; and stage 3 reads it wrong (0.19: all groups of parameters
+get the first one's weight decay, and share one count of steps). From and to them, with other optimizers, and where
+layers are or were shared by ranks, weights and states are put over one parameter at a time.
 """
 
 from __future__ import annotations
@@ -34,24 +34,29 @@ from training.parameter_states import (
     ParameterState,
     partitioned_states,
     plain_states,
-    universal_states,
+    sliced_states,
+    whole_shapes,
 )
-from training.run_settings import ParallelSettings
+from training.run_settings import TrainingSettings
 from training.snapshot import DamagedFileError, only_data
 from training.tensor_parallel import LayerShare
 
 Conversion = Literal["none", "universal", "by parameter"]
 """Between a checkpoint and the engine that goes on from it: DeepSpeed's universal form, or all is put over by us."""
+_UNIVERSAL = ("adamw", "adam")
+"""Optimizers whose states that form has."""
 
 
-def conversion(checkpoint: Checkpoint, parallel: ParallelSettings, *, ranks: int) -> Conversion:
+def conversion(checkpoint: Checkpoint, settings: TrainingSettings, *, ranks: int) -> Conversion:
     """What is needed to go on so with that many ranks."""
+    parallel = settings.parallel
     zero_stage = parallel.zero_stage
     same = checkpoint.zero_stage == zero_stage and checkpoint.tensor_ranks == parallel.tensor_ranks
     if same and (zero_stage == 0 or checkpoint.ranks == ranks):
         return "none"
     whole = checkpoint.tensor_ranks == parallel.tensor_ranks == 1
-    return "universal" if whole and {checkpoint.zero_stage, zero_stage} <= {1, 2} else "by parameter"
+    universal = whole and {checkpoint.zero_stage, zero_stage} <= {1, 2} and settings.optimizer.name in _UNIVERSAL
+    return "universal" if universal else "by parameter"
 
 
 def load_checkpoint(
@@ -155,8 +160,8 @@ def _put_over(
     """Parameter by parameter."""
     if optimizer.name == "muon":
         raise CheckpointError(
-            f"{folder} is of ZeRO stage {checkpoint.zero_stage}; with muon a training goes on with other ranks or "
-            "stages only under 1 and 2: set 'parallel.zero_stage' to what it was"
+            f"{folder} was written by {checkpoint.ranks} rank(s) under ZeRO stage {checkpoint.zero_stage}; with muon a "
+            f"training goes on with no others: start as many, with 'parallel.zero_stage' = {checkpoint.zero_stage}"
         )
     with torch.no_grad():
         if checkpoint.zero_stage == 0:
@@ -165,8 +170,9 @@ def _put_over(
         elif checkpoint.zero_stage == 3:
             _put_all(engine, partitioned_states(folder, engine.module, ranks=checkpoint.ranks), share)
         else:
-            with _Universal(folder) as universal:
-                _put_all(engine, universal_states(universal, engine.module), share)
+            parameters = dict(engine.module.named_parameters())
+            states = sliced_states(folder, whole_shapes(model), ranks=checkpoint.ranks, parts=checkpoint.tensor_ranks)
+            _put_all(engine, ((parameters[name], state) for name, state in states), share)
 
 
 def _put_all(engine: Any, states: Iterator[ParameterState], share: LayerShare | None) -> None:

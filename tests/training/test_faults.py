@@ -201,6 +201,9 @@ def test_a_tampered_checkpoint_runs_nothing(tmp_path: Path, configure: Configure
         ((2, 1), (2, 3), "adamw", "float32"),
         ((2, 3), (1, 1), "lion", "float32"),
         ((2, 3), (1, 3), "sgd", "float32"),
+        ((2, 2), (1, 1), "sgd", "float32"),
+        ((2, 1), (1, 1), "lion", "float32"),
+        ((1, 3), (1, 1), "adamw", "bfloat16"),
         ((1, 0), (2, 2), "adamw", "bfloat16"),
         ((2, 1), (1, 0), "adamw", "bfloat16"),
     ],
@@ -230,6 +233,14 @@ def test_another_stage_and_number_of_ranks_go_on(
     # Sums in bfloat16 depend on their order.
     within = 1e-5 if precision == "float32" else 2e-3
     assert list(losses(tmp_path / "run").values()) == pytest.approx(list(expected.values()), rel=within)
+
+
+def test_muon_goes_on_with_the_ranks_and_the_stage_it_had(tmp_path: Path, configure: Configure, launch: Launch) -> None:
+    options = {"optimizer": {"name": "muon", "learning_rate": 0.02}, "steps": 2, "inspect_every": 0}
+    finish(launch(configure("run", parallel={"zero_stage": 1}, **options)))
+    (tmp_path / "run" / "report.json").unlink()
+    output = finish(launch(configure("run", parallel={"zero_stage": 2}, **options)), code=2)
+    assert "was written by 1 rank(s) under ZeRO stage 1; with muon a training goes on with no others" in output
 
 
 FLIP = """
