@@ -17,8 +17,9 @@ class Report:
         parameters: Of the model.
         ranks: Processes.
         precision: Type of weights and activations; float8 is bfloat16 with products in float8.
-        seconds: Spent on steps in the last run of the program, without validation and checkpoints.
-        tokens_per_second: Of all ranks, over those seconds and steps, the first ten left out.
+        seconds: Spent on steps, without validation and checkpoints, nor the first ten steps after each start of the
+            program, nor what a resumed training has done again.
+        tokens_per_second: Of all ranks, over those seconds.
         model_flops_per_second: By the model's own operations, recomputation not counted.
         train_loss: Mean of the last record, nats a token.
         validation: Loss and bits a byte by source, over the first documents of each; of the last or best weights, not

@@ -27,18 +27,28 @@ class Suspect:
 
 
 def append_suspects(run: Path, suspects: list[Suspect]) -> None:
-    """Add those of a step that the file does not have yet."""
+    """Add those of a step that the file does not have yet; a line that a killed process has left half written ends."""
     if suspects and all(known.step != suspects[0].step for known in read_suspects(run)):
-        with (run / SUSPECTS).open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(asdict(suspect), ensure_ascii=False) + "\n" for suspect in suspects)
+        lines = [json.dumps(asdict(suspect), ensure_ascii=False).encode() + b"\n" for suspect in suspects]
+        with (run / SUSPECTS).open("a+b") as file:
+            if file.seek(0, os.SEEK_END):
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    lines.insert(0, b"\n")
+            file.writelines(lines)
             file.flush()
             os.fsync(file.fileno())
 
 
 def read_suspects(run: Path) -> list[Suspect]:
-    """Of all steps that a run has left out, as they were found."""
+    """Of all steps that a run has left out, as they were found; half a line is none."""
     path = run / SUSPECTS
     if not path.is_file():
         return []
-    text = path.read_text(encoding="utf-8")
-    return [Suspect(**json.loads(line)) for line in text[: text.rfind("\n") + 1].split("\n") if line]
+    suspects = []
+    for line in path.read_bytes().split(b"\n"):
+        try:
+            suspects.append(Suspect(**json.loads(line)))
+        except (ValueError, TypeError):
+            continue
+    return suspects

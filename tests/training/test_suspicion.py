@@ -12,6 +12,7 @@ from training.models import build_model
 from training.run_settings import TrainingSettings
 from training.samples import training_samples
 from training.shards import ShardWriter, open_shards
+from training.suspects import SUSPECTS, Suspect, append_suspects, read_suspects
 from training.suspicion import suspects_of_step
 
 LENGTH = 6
@@ -62,3 +63,14 @@ def test_a_document_that_the_loss_mask_hides_is_no_suspect(tmp_path: Path) -> No
     )
     assert {suspect.doc_id: suspect.tokens for suspect in suspects} == {"half": 4, "seen": 7, "also": 7}
     assert all(suspect.loss > 0 for suspect in suspects)
+
+
+def test_a_line_that_a_killed_process_has_left_half_written_is_none(tmp_path: Path) -> None:
+    first, second = (Suspect(step, "en", f"{step:032x}", 7, 8.5, "丵 严") for step in (3, 9))
+    append_suspects(tmp_path, [first])
+    with (tmp_path / SUSPECTS).open("a", encoding="utf-8") as file:
+        file.write('{"step": 9, "dump": "en", "doc')
+    assert read_suspects(tmp_path) == [first]
+    append_suspects(tmp_path, [second])
+    append_suspects(tmp_path, [second])
+    assert read_suspects(tmp_path) == [first, second]
