@@ -36,8 +36,6 @@ _EMPTY_RAW_ELEMENT = re.compile(r"<(title|script|style|textarea|iframe|noscript|
 _CDATA = "<![CDATA["
 # zipfile lets pass that a name is no UTF-8, and seeks to wherever a damaged directory points.
 _UNREADABLE: tuple[type[Exception], ...] = (*DAMAGED, OSError, NotImplementedError, RuntimeError, UnicodeDecodeError)
-# The reading of a character, set above it, would stand in the middle of the sentence.
-_RUBY_READING = re.compile(r"<(rt|rp)\b[^<>]*>[^<>]*</\1\s*>", re.IGNORECASE)
 
 
 class _BookError(ValueError):
@@ -181,7 +179,7 @@ def _text(data: bytes, path: str, source: Source) -> str:
     try:
         markup, _ = decode(data, language=source.language)
         markup = _EMPTY_RAW_ELEMENT.sub(r"<\1\2></\1>", markup)
-        return extract(_RUBY_READING.sub("", _without_cdata(markup)), _CHAPTER).text.strip()
+        return extract(_without_cdata(markup), _CHAPTER).text.strip()
     except PageError as error:
         raise _BookError(f"its chapter {path} cannot be read: {error}") from None
 

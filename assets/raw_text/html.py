@@ -18,6 +18,7 @@ from resiliparse.parse.html import HTMLTree
 
 from assets.raw_text.catalogue import HtmlSettings
 from assets.raw_text.encoding import byte_order_mark, detect
+from assets.raw_text.main_content import keep_lists, mark_lone_characters, without_marks
 from assets.raw_text.metadata import add_metadata
 from assets.raw_text.records import Record
 
@@ -45,6 +46,8 @@ _MAXIMUM_OPEN_OPTIONS = 10_000
 # In XHTML any element may close itself; in HTML these would go on, some to the end of the page.
 _SELF_CLOSED = re.compile(r"<(title|script|style|textarea|iframe|noscript|div|span|p|a|b|i|em|td|th|li)\b([^<>]*)/>")
 _SPACE = re.compile(r"\s+")
+# The reading of a character, set above it, would stand in the middle of the sentence.
+_SKIPPED_ELEMENTS = ("rt", "rp")
 
 
 class PageError(ValueError):
@@ -84,16 +87,21 @@ def extract(html: str, settings: HtmlSettings) -> Page:
         _check_nesting(html)
     if html.startswith("<?xml"):
         html = _SELF_CLOSED.sub(r"<\1\2></\1>", html)
+    if settings.main_content:
+        html = mark_lone_characters(html)
     # JSON may hold half a surrogate pair; a page as bytes may not, and shows this instead.
     tree = HTMLTree.parse(html if html.isascii() else html.encode("utf-8", "replace").decode())
+    if settings.main_content:
+        keep_lists(tree)
     text = extract_plain_text(
         tree,
         main_content=settings.main_content,
         links=settings.links,
         alt_texts=settings.alt_texts,
         comments=settings.comments,
+        skip_elements=_SKIPPED_ELEMENTS,
     )
-    return Page(text, _metadata(tree))
+    return Page(without_marks(text), _metadata(tree))
 
 
 def extract_records(records: Iterator[Record], settings: HtmlSettings) -> Iterator[Record]:
@@ -120,8 +128,8 @@ def decode(
 
     Tried in this order: the byte order mark; ``encoding``; UTF-8, which no other encoding passes for, whatever is
     declared; ``declared``; what the page declares; what ``detect`` says. Without a mark or ``encoding`` the first that
-    maps every byte is taken; of a damaged page, which has none, the first that was declared or detected, with U+FFFD
-    for the damage, as browsers do.
+    maps every byte is taken; of a damaged page, which has none, that of the declared and detected ones which leaves the
+    fewest U+FFFD for the damage.
 
     Args:
         data: The page.
@@ -150,10 +158,11 @@ def decode(
     detected = detect(data[:_SAMPLE_BYTES], language) or ("ascii" if data.isascii() and b"\0" not in data else None)
     if detected and (text := _decode_exactly(data, detected)) is not None:
         return text, detected
-    chosen = next((codec for codec in map(_codec, labels) if codec in candidates), detected)
-    if chosen is None:
+    named = [codec for codec in map(_codec, labels) if codec in candidates]
+    texts = [(data.decode(codec, "replace"), codec) for codec in dict.fromkeys([*named, detected]) if codec]
+    if not texts:
         raise PageError("no encoding fits its bytes; name its encoding under 'encoding', or exclude what is no text")
-    return data.decode(chosen, "replace"), chosen
+    return min(texts, key=lambda decoded: decoded[0].count("\ufffd"))
 
 
 def _codec(label: str | None) -> str | None:
@@ -190,7 +199,7 @@ def _check_nesting(html: str) -> None:
 
 def _metadata(tree: HTMLTree) -> dict[str, str]:
     found = {}
-    title = _SPACE.sub(" ", tree.title or "").strip()
+    title = _SPACE.sub(" ", without_marks(tree.title or "")).strip()
     if title:
         found["title"] = title
     url = _address(tree)

@@ -22,7 +22,7 @@ METADATA = """<metadata xmlns:dc="http://purl.org/dc/elements/1.1/"><dc:title>�
 FIRST = """<?xml version="1.0" encoding="utf-8"?><!DOCTYPE html>
 <html xmlns="http://www.w3.org/1999/xhtml"><head><title/><script src="a.js"/></head>
 <body><h1>第一章</h1><p>清晨的<em>码头</em>还没有
-醒来。</p><p>Tea &amp; <ruby>漢<rt>かん</rt></ruby>字<![CDATA[ <3]]></p></body></html>"""
+醒来。</p><p>Tea &amp; <ruby>漢<rt><span>か</span>ん</rt></ruby>字<![CDATA[ <3]]></p></body></html>"""
 SECOND = "<html><body><p>The boats\nlay side by side.</p><img alt='a boat' src='b.png'/></body></html>"
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -54,6 +55,42 @@ def test_the_main_content_keeps_its_paragraphs() -> None:
 def test_what_of_a_page_is_text_can_be_chosen(choice: dict[str, bool], found: str) -> None:
     assert found in extract(page(ARTICLE), HtmlSettings.model_validate(choice)).text
     assert found not in extract(page(ARTICLE), DEFAULTS).text
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ("<p>清晨的<b>码</b>头，<a href=a>渔船</a>、<a href=b>绳子</a>。</p>", "清晨的码头，渔船、绳子。"),
+        ("<p>甲 <b>乙</b> 丙<i>丁</i>戊</p><p> 短 </p>", "甲 乙 丙丁戊\n\n短"),
+        ("<table><tr><td>男<td>&#22899;</table>", "男\t\t女"),
+        ("<p>He left <b>&mdash;</b> alone</p>", "He left — alone"),
+        ("<p>words<span>\ue001</span><span>&#xf8ff;</span>", "words"),
+    ],
+)
+def test_a_single_character_is_text_of_the_main_content_but_for_icons(body: str, text: str) -> None:
+    assert extract(page(body, head="<title>码</title>"), DEFAULTS) == Page(text, {"title": "码"})
+
+
+@pytest.mark.parametrize("content", ["{}", "<article>{}</article>", "<main><div>{}</div></main>"])
+def test_lists_near_the_body_are_text_unless_they_are_of_links(content: str) -> None:
+    navigation = "<ul><li><a href='/'>Home</a></li><li><a href='/about'>About</a> |</li></ul>"
+    body = "<h1>Bread</h1><ul><li>a pound of white flour, <a href='/w'>water</a></li><li>salt</li></ul><p>Knead it.</p>"
+    found = extract(page(content.format(navigation + body)), DEFAULTS)
+    assert found == Page("Bread\n\n  • a pound of white flour, water\n  • salt\n\nKnead it.")
+
+
+def test_a_page_of_many_lists_and_links_is_read_in_linear_time() -> None:
+    lists = "<ul><li>bread</li></ul>" * 5000
+    links = "<ul>" + "<li><a href='/'>a</a> and words</li>" * 5000 + "</ul>"
+    start = time.process_time()
+    assert extract(page(lists + links), DEFAULTS).text.count("bread") == 5000
+    assert time.process_time() - start < 10
+
+
+@pytest.mark.parametrize("main_content", [True, False])
+def test_the_readings_above_characters_stand_in_no_sentence(main_content: bool) -> None:
+    ruby = "<ruby>東京<rp>(</rp><rt><span>とう</span>きょう</rt><rp>)</rp></ruby>に<ruby>住<rt>す</rt></ruby>む。"
+    assert extract(page(f"<p>{ruby}</p>"), HtmlSettings(main_content=main_content)).text == "東京に住む。"
 
 
 def test_comments_of_readers_can_be_left_out() -> None:
@@ -127,6 +164,12 @@ def test_a_damaged_byte_of_a_page_is_replaced() -> None:
     assert codec == "gb18030"
     assert text.count("\ufffd") > 0
     assert text.replace("\ufffd", "") == html.replace("渔", "", 1)
+
+
+def test_a_damaged_page_is_in_the_encoding_that_fits_it_best_whatever_its_server_says() -> None:
+    html = page(f"<p>{CHINESE}</p>", head=META.format("gbk"))
+    damaged = html.encode("gb18030") + b"\xff"
+    assert decode(damaged, declared="utf-8") == (html + "\ufffd", "gb18030")
 
 
 def test_an_encoding_set_by_the_user_goes_before_what_a_page_says() -> None:
