@@ -33,6 +33,7 @@ bz2 raises a plain OSError without errno beside these.
 # Below this the ratio says nothing: a page of zeros compresses a thousandfold and harms nobody.
 _RATIO_FREE_BYTES = 16 << 20
 _READ_BYTES = 1 << 18
+_PACKED_BYTES = 1 << 12
 # As far back as zstd --long=31 looks, its most.
 _LONGEST_WINDOW = 1 << 31
 
@@ -44,16 +45,45 @@ class ByteStream(Protocol):
         """At most ``size`` bytes; none at the end."""
 
 
-def _frame() -> zstandard.ZstdDecompressionObj:
-    return zstandard.ZstdDecompressor(max_window_size=_LONGEST_WINDOW).decompressobj()
+class Frame(Protocol):
+    """A part of a compressed file that is unpacked by itself, as ``bz2``, ``lzma`` and ``zstandard`` have it."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether its end was reached."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """What was given behind its end."""
+
+    def decompress(self, data: bytes, /) -> bytes:
+        """What these bytes, which follow those given before, unpack to."""
 
 
-class ZstandardStream(io.RawIOBase):
-    """Decompresses Zstandard frames one after the other, and notices when the last one is cut off."""
+def zstandard_frame() -> Frame:
+    """Begin a frame of Zstandard."""
+    return cast(Frame, zstandard.ZstdDecompressor(max_window_size=_LONGEST_WINDOW).decompressobj())
 
-    def __init__(self, packed: BinaryIO) -> None:
+
+class FrameStream(io.RawIOBase):
+    """Decompresses frames one after the other, and notices when one is cut off or damaged.
+
+    ``bz2`` and ``lzma`` would take a damaged beginning of a second one, of which parallel packers write thousands, for
+    the end of the file.
+    """
+
+    def __init__(self, packed: BinaryIO, begin: Callable[[], Frame], *, padded: bool = False) -> None:
+        """Wrap an open file.
+
+        Args:
+            packed: The file as it lies on disk.
+            begin: Begins a frame.
+            padded: Zero bytes may stand between frames and behind the last one.
+        """
         self._packed = packed
-        self._frame = _frame()
+        self._begin = begin
+        self._padded = padded
+        self._frame = begin()
         self._started = False
         self._ready = memoryview(b"")
 
@@ -66,17 +96,13 @@ class ZstandardStream(io.RawIOBase):
 
         Raises:
             EOFError: If the file ends inside a frame.
-            zstandard.ZstdError: If a frame is damaged.
+            OSError, lzma.LZMAError, zstandard.ZstdError: If a frame is damaged.
         """
         while not self._ready:
-            packed = self._frame.unused_data if self._frame.eof else b""
-            if self._frame.eof:
-                self._frame, self._started = _frame(), False
-            # The decompressor hands out all that its input unpacks to: small input keeps a bomb's first bite small.
-            packed = packed or self._packed.read(1 << 12)
+            packed = self._next_bytes()
             if not packed:
                 if self._started:
-                    raise EOFError("the file ends inside a Zstandard frame")
+                    raise EOFError("the file ends inside a compressed frame")
                 return 0
             self._started = True
             self._ready = memoryview(self._frame.decompress(packed))
@@ -85,13 +111,31 @@ class ZstandardStream(io.RawIOBase):
         self._ready = self._ready[size:]
         return size
 
+    def _next_bytes(self) -> bytes:
+        """Bytes for the frame, which is a new one if the last one's end was reached; none at the end of the file."""
+        between = self._frame.eof
+        packed = self._frame.unused_data if between else b""
+        if between:
+            self._frame, self._started = self._begin(), False
+        # The decompressor hands out all that its input unpacks to: small input keeps a bomb's first bite small.
+        packed = packed or self._packed.read(_PACKED_BYTES)
+        if not (between and self._padded):
+            return packed
+        while packed and not packed.strip(b"\0"):
+            packed = self._packed.read(_PACKED_BYTES)
+        return packed.lstrip(b"\0")
+
 
 _OPENERS: dict[str, Callable[[BinaryIO], IO[bytes]]] = {
     ".gz": lambda packed: cast("IO[bytes]", gzip.GzipFile(fileobj=packed, mode="rb")),
-    ".bz2": bz2.BZ2File,
-    ".xz": lzma.LZMAFile,
-    ".zst": lambda packed: io.BufferedReader(ZstandardStream(packed), _READ_BYTES),
+    ".bz2": lambda packed: _buffered(FrameStream(packed, bz2.BZ2Decompressor)),
+    ".xz": lambda packed: _buffered(FrameStream(packed, lzma.LZMADecompressor, padded=True)),
+    ".zst": lambda packed: _buffered(FrameStream(packed, zstandard_frame)),
 }
+
+
+def _buffered(stream: FrameStream) -> IO[bytes]:
+    return io.BufferedReader(stream, _READ_BYTES)
 
 
 def compression(name: str) -> str | None:

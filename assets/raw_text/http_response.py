@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import zstandard
 from fastwarc.stream_io import BrotliReader
 
-from assets.raw_text.compression import ZstandardStream
+from assets.raw_text.compression import FrameStream, zstandard_frame
 
 _STATUS = re.compile(rb"HTTP/\d(?:\.\d)? +(\d{3})\b")
 _HEADER_END = re.compile(rb"\r?\n\r?\n")
@@ -149,7 +149,7 @@ def _deflate(body: bytes, maximum_bytes: int) -> bytes:
 
 
 def _unzstd(body: bytes, maximum_bytes: int) -> bytes:
-    return io.BufferedReader(ZstandardStream(io.BytesIO(body))).read(maximum_bytes + 1)
+    return io.BufferedReader(FrameStream(io.BytesIO(body), zstandard_frame)).read(maximum_bytes + 1)
 
 
 def _unbrotli(body: bytes, maximum_bytes: int) -> bytes:

@@ -91,6 +91,30 @@ def test_a_wrong_byte_never_changes_the_text(ending: str) -> None:
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
+def test_a_damaged_part_is_not_taken_for_the_end_of_the_file(ending: str) -> None:
+    first, second = b"one\n", CHINESE.encode()
+    packed = bytearray(COMPRESSIONS[ending](first) + COMPRESSIONS[ending](second))
+    for position in range(len(COMPRESSIONS[ending](first)), len(packed)):
+        packed[position] ^= 0xFF
+        try:
+            assert read_all(opened(bytes(packed), ending)) == first + second
+        except RawTextError as error:
+            assert "truncated or damaged" in str(error)
+        packed[position] ^= 0xFF
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_is_no_part_is_not_passed_over(ending: str) -> None:
+    with pytest.raises(RawTextError, match="truncated or damaged"):
+        read_all(opened(COMPRESSIONS[ending](b"one\n") + b"something else, long enough to be sure", ending))
+
+
+def test_between_the_parts_of_an_xz_file_may_be_zeros() -> None:
+    one = COMPRESSIONS[".xz"](b"one\n")
+    assert read_all(opened(one + bytes(8) + one + bytes(100_000) + one + bytes(4), ".xz")) == b"one\n" * 3
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
 def test_another_kind_of_file_is_refused(ending: str) -> None:
     with pytest.raises(RawTextError, match="truncated or damaged"):
         read_all(opened(b"just a text, not packed at all, and long enough to be sure", ending))
