@@ -229,9 +229,10 @@ def _tar_members(unpacked: UnpackedStream, where: str, chosen: Callable[[str, bo
                 stream = archive.extractfile(info)
                 assert stream is not None
                 yield Member(path, cast(BinaryIO, stream))
-    # The checksum of the compression stands behind the end mark.
-    while unpacked.read(1 << 16):
-        pass
+        # Zeros follow the end mark, and the compression's checksum. A header of zeros looks like the mark.
+        while rest := archive.fileobj.read(1 << 16):
+            if rest.strip(b"\0"):
+                raise tarfile.ReadError("bytes follow its end mark, as in archives that were joined or are damaged")
 
 
 def _safe_path(name: str, where: str) -> str:

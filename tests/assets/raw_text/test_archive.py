@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from assets.raw_text.archive import is_archive, read_members, strip_archive
 from assets.raw_text.compression import UnpackedStream
 from assets.raw_text.errors import RawTextError
-from tests.assets.raw_text.samples import ARCHIVES, ENGLISH, entry, pack, pack_tar
+from tests.assets.raw_text.samples import ARCHIVES, ENGLISH, compress, entry, pack, pack_tar
 
 MEBIBYTE = 1 << 20
 MEMBERS = {"b.txt": b"second\n", "书/a.txt": ENGLISH.encode(), "empty.txt": b""}
@@ -363,6 +363,17 @@ def test_a_hole_in_a_sparse_file_is_no_way_around_the_limits(tmp_path: Path) -> 
         RawTextError, match=r"member 'a\.txt' is a link, a device or a sparse file; name it under 'exclude'"
     ):
         unpacked(tmp_path, "a.tar", sparse_tar(64 * MEBIBYTE))
+
+
+@pytest.mark.parametrize("ending", [".tar", ".tar.gz"])
+def test_members_behind_the_end_mark_of_a_tar_are_not_left_out(tmp_path: Path, ending: str) -> None:
+    one, two = (pack_tar([(entry(path, 1), b"a")]) for path in ("a.txt", "b.txt"))
+    overwritten = bytearray(pack_tar([(entry(path, 20_000), b"a" * 20_000) for path in ("a.txt", "b.txt")]))
+    overwritten[512 + 20_480 : 1024 + 20_480] = bytes(512)
+    for data in (one + two, bytes(overwritten)):
+        with pytest.raises(RawTextError, match="bytes follow its end mark, as in archives that were joined"):
+            unpacked(tmp_path, "a" + ending, compress(data, ending))
+    assert unpacked(tmp_path, "a" + ending, compress(one + bytes(50_000), ending)) == [("a.txt", b"a")]
 
 
 def test_names_that_are_no_utf8_are_still_printable(tmp_path: Path) -> None:
