@@ -13,6 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 import fsspec.core
 
+from assets.raw_text.archive import is_archive
+from assets.raw_text.compression import compression
 from assets.raw_text.downloads import DISK_FULL, disk_errors, partial_folder, recall, remember, store
 from assets.raw_text.errors import RawTextError
 from assets.raw_text.globs import WILDCARDS
@@ -118,11 +120,22 @@ def fetch_remote(file: RemoteFile, *, uri: str, sha256: str | None, folder: Path
             )
         target = partial / (PurePosixPath(file.name).name or "file")
         with _remote_errors(uri, where):
-            file.filesystem.get_file(file.path, str(target))
+            file.filesystem.get_file(file.path, str(target), **_download_options(file, uri))
         path = store(folder, target, expected=sha256, where=f"{where}: {file.name}")
     if file.version:
         remember(folder, address, path.parent.name)
     return path
+
+
+def _download_options(file: RemoteFile, uri: str) -> dict[str, Any]:
+    """Options by which a packed file comes from a web server as it is stored.
+
+    Object stores often send ``a.gz`` with ``Content-Encoding: gzip``, and it would be unpacked on the way.
+    """
+    if not uri.startswith(_WEB) or not (compression(file.name) or is_archive(file.name)):
+        return {}
+    headers = file.filesystem.kwargs.get("headers", {})
+    return {"auto_decompress": False, "headers": {**headers, "Accept-Encoding": "identity"}}
 
 
 def _describe(filesystem: Any, path: str, name: str, *, listed: bool) -> RemoteFile:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import hashlib
 import socket
 from pathlib import Path
@@ -99,6 +100,15 @@ def test_a_query_is_no_glob(web: Any) -> None:
 def test_a_large_page_comes_whole(web: Any, tmp_path: Path) -> None:
     data = bytes(range(256)) * (12 << 12)
     assert fetch(web.page("/a.bin", data), tmp_path).read_bytes() == data
+
+
+@pytest.mark.parametrize(("name", "found"), [("a.jsonl.gz", "packed"), ("a.tar.gz", "packed"), ("a.jsonl", "plain")])
+def test_a_packed_file_comes_as_it_is_stored_though_the_server_says_it_may_be_unpacked(
+    web: Any, tmp_path: Path, name: str, found: str
+) -> None:
+    data = {"plain": b'{"text": "words"}', "packed": gzip.compress(b'{"text": "words"}')}
+    uri = web.page(f"/{name}", data["packed"], Content_Encoding="gzip", ETag='"1"')
+    assert fetch(uri, tmp_path).read_bytes() == data[found]
 
 
 @pytest.mark.parametrize("status", [403, 500, 503])
