@@ -124,7 +124,7 @@ def _zip_members(
         _check_directory(file, archive)
         members = []
         for info in archive.infolist():
-            path = _safe_path(_member_name(info), where)
+            path = _safe_path(member_name(info), where)
             is_link = stat.S_ISLNK(info.external_attr >> 16)
             if is_link:
                 with archive.open(info) as link:
@@ -144,7 +144,7 @@ def _zip_members(
                 yield Member(path, cast(BinaryIO, stream))
 
 
-def _member_name(info: zipfile.ZipInfo) -> str:
+def member_name(info: zipfile.ZipInfo) -> str:
     """The member's name, which some packers write in UTF-8, and Windows in China in GBK, without saying so."""
     if info.flag_bits & _UTF8_NAME or info.filename.isascii():
         return info.filename

@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
+from assets.raw_text.archive import member_name
 from assets.raw_text.catalogue import HtmlSettings, Source
 from assets.raw_text.compression import DAMAGED, check_limits
 from assets.raw_text.errors import RawTextError
 from assets.raw_text.html import PageError, decode, extract
+from assets.raw_text.http_response import media_type
 from assets.raw_text.metadata import NO_METADATA, metadata_json
 from assets.raw_text.records import Record
 from assets.raw_text.xml_events import Element, XmlError, read_elements
@@ -26,6 +28,8 @@ from assets.raw_text.xml_events import Element, XmlError, read_elements
 _CONTAINER = "META-INF/container.xml"
 _ENCRYPTION = "META-INF/encryption.xml"
 _XHTML = ("application/xhtml+xml", "text/html", "application/x-dtbook+xml")
+# What old tools write instead: that of EPUB's predecessor, and those of all XML.
+_OLD_XHTML = ("text/x-oeb1-document", "application/xml", "text/xml")
 _METADATA = ("title", "creator", "language", "identifier", "date", "publisher")
 # Package documents of thousands of chapters stay far below this.
 _LARGEST_XML = 16 << 20
@@ -64,6 +68,8 @@ def read_epub(path: Path, source: Source, *, by_chapter: bool = False) -> Iterat
     """
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            for info in archive.infolist():
+                archive.NameToInfo.setdefault(member_name(info), info)
             book = _open_book(archive)
             _check_size(archive, book, source)
             yield from _chapters(archive, book, source) if by_chapter else _whole(archive, book, source)
@@ -93,7 +99,8 @@ def _open_book(archive: zipfile.ZipFile) -> _Book:
         item = manifest.get(element.attributes.get("idref", ""))
         if item is None:
             raise _BookError(f"its spine names '{element.attributes.get('idref', '')}', which its manifest lacks")
-        is_text = item.get("media-type") in _XHTML and "nav" not in item.get("properties", "").split()
+        kind = media_type(item.get("media-type", ""))
+        is_text = kind in _XHTML + _OLD_XHTML and "nav" not in item.get("properties", "").split()
         spine.append(_resolve(opf, item["href"]) if is_text else None)
     if not any(spine):
         raise _BookError("its spine holds no XHTML")

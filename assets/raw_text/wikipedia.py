@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import quote
-from xml.parsers import expat
 
 from assets.raw_text.catalogue import Source
 from assets.raw_text.compression import UnpackedStream
@@ -19,7 +18,7 @@ from assets.raw_text.errors import DamagedError
 from assets.raw_text.metadata import NO_METADATA, metadata_json
 from assets.raw_text.records import Record
 from assets.raw_text.wikitext import HIDDEN_NAMESPACES, plain_text
-from assets.raw_text.xml_events import XmlError, create_parser
+from assets.raw_text.xml_events import XmlError, create_parser, parse_block
 
 _BLOCK_BYTES = 1 << 16
 _PAGE_END = len(b"</page>")
@@ -60,7 +59,7 @@ class _DumpParser:
 
     def feed(self, data: bytes) -> None:
         """Parse a block; an empty one is the end."""
-        self._parser.Parse(data, not data)
+        parse_block(self._parser, data, final=not data)
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         if not self._path and name != "mediawiki":
@@ -130,7 +129,7 @@ def read_wikipedia(stream: UnpackedStream, source: Source, left_out: Counter[str
             if source.on_invalid == "fail":
                 raise
             problem = str(error)
-        except (expat.ExpatError, XmlError) as error:
+        except XmlError as error:
             problem = f"is no complete MediaWiki dump: {error}; fetch it again"
         for page in parser.pages:
             record = _record(page, parser, source)

@@ -40,6 +40,21 @@ def create_parser() -> expat.XMLParserType:
     return parser
 
 
+def parse_block(parser: expat.XMLParserType, data: bytes, *, final: bool) -> None:
+    """Give a parser the next bytes.
+
+    Raises:
+        XmlError: If they are not well-formed, declare an entity or an encoding that expat does not know.
+    """
+    try:
+        parser.Parse(data, final)
+    except XmlError:
+        raise
+    except (expat.ExpatError, LookupError, ValueError) as error:
+        # Of an unknown encoding Python complains with a LookupError, of one like GBK with a ValueError.
+        raise XmlError(str(error)) from None
+
+
 def local_name(name: str) -> str:
     """The name without its namespace prefix."""
     return name.rpartition(":")[2]
@@ -66,10 +81,7 @@ def read_elements(data: bytes) -> list[Element]:
     parser.StartElementHandler = start
     parser.EndElementHandler = lambda name: open_elements.pop()
     parser.CharacterDataHandler = characters
-    try:
-        parser.Parse(data, True)
-    except expat.ExpatError as error:
-        raise XmlError(str(error)) from None
+    parse_block(parser, data, final=True)
     return elements
 
 

@@ -125,6 +125,37 @@ def test_encodings(records: Callable[..., list[Record]], encoding: str, declarat
     assert records(BOOK | {"OEBPS/one a.xhtml": data})[0].text.startswith(text)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030"])
+def test_a_chapter_whose_name_has_no_declared_encoding_in_the_zip(
+    records: Callable[..., list[Record]], encoding: str
+) -> None:
+    class UndeclaredName(zipfile.ZipInfo):
+        def _encodeFilenameFlags(self) -> tuple[bytes, int]:
+            return self.filename.encode(encoding), self.flag_bits
+
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path, data in (BOOK | {"OEBPS/book.opf": opf({"a": f'href="正文/第一章.xhtml" {XHTML}'})}).items():
+            archive.writestr(path, data)
+        archive.writestr(UndeclaredName("OEBPS/正文/第一章.xhtml"), SECOND)
+    assert records(packed.getvalue())[0].text == "The boats lay side by side."
+
+
+@pytest.mark.parametrize("kind", ["text/x-oeb1-document", "application/XHTML+xml", "text/xml", "text/html; charset=x"])
+def test_media_types_of_chapters_as_old_tools_write_them(records: Callable[..., list[Record]], kind: str) -> None:
+    items = ITEMS | {"b": f'href="two.xhtml" media-type="{kind}"'}
+    assert records(BOOK | {"OEBPS/book.opf": opf(items)})[0].text.endswith("\n\nThe boats lay side by side.")
+
+
+@pytest.mark.parametrize("encoding", ["gb2312", "no-such-encoding"])
+def test_a_package_document_in_an_encoding_that_is_not_read(
+    records: Callable[..., list[Record]], encoding: str
+) -> None:
+    document = opf(ITEMS).replace("?>", f' encoding="{encoding}"?>', 1)
+    found = reason(records(BOOK | {"OEBPS/book.opf": document.encode("gb2312")}))
+    assert found.startswith("its OEBPS/book.opf is no usable XML: ") and "encoding" in found
+
+
 def test_a_chapter_that_cannot_be_read(records: Callable[..., list[Record]]) -> None:
     files = BOOK | {"OEBPS/one a.xhtml": bytes(range(256)) * 8}
     assert reason(records(files)).startswith("its chapter OEBPS/one a.xhtml cannot be read: no encoding fits its bytes")

@@ -141,6 +141,8 @@ def test_a_damaged_stream_fails_or_is_skipped_from_there(source: Callable[..., A
         (b"<html></html>", "its first element is <html>, not <mediawiki>"),
         (b"plain words", "syntax error"),
         (b'<!DOCTYPE m [<!ENTITY a "aaaa">]><mediawiki>&a;</mediawiki>', "declares the entity 'a'"),
+        (b'<?xml version="1.0" encoding="gb2312"?><mediawiki/>', "multi-byte encodings are not supported"),
+        (b'<?xml version="1.0" encoding="no-such-one"?><mediawiki/>', "unknown encoding"),
     ],
 )
 def test_what_is_no_dump(records: Callable[..., list[Record]], data: bytes, reason: str) -> None:
