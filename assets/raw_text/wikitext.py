@@ -59,6 +59,7 @@ _LANGUAGE_LINK = re.compile(r"^[ \t]*\[\[[a-z][a-z-]{1,11}:[^\[\]|\n]+\]\][ \t]*
 _EXTERNAL_LINK = re.compile(r"\[(?:(?:https?:|ftp:)?//|mailto:)[^\s\[\]<>]+((?:[\s<>][^\[\]\n]*)?)\]")
 _LINK = re.compile(r"\[\[((?:[^\[\]]++|\[[^\[\]]*\])*+)\]\]")
 _QUOTES = re.compile("'{2,}")
+_NOWIKI = re.compile(r"</?nowiki\s*/?>", re.IGNORECASE)
 _SWITCH = re.compile(r"__[A-Z]{3,}__")
 _BREAK = re.compile(
     r"</?(?:br|p|div|blockquote|center|li|ul|ol|dl|dd|dt|tr|td|th|table|poem|hr|h[1-6])\b[^<>]*>", re.IGNORECASE
@@ -97,7 +98,7 @@ def plain_text(wikitext: str, *, language: str = "", hidden_namespaces: frozense
     text = _show_variants(_cut_braces(text), language)
     text = _show_links(text, hidden_namespaces)
     if "''" in text:
-        text = _QUOTES.sub("", text)
+        text = _QUOTES.sub(_apostrophes, text)
     if "__" in text:
         text = _SWITCH.sub("", text)
     if "<" in text:
@@ -129,6 +130,8 @@ def _cut_elements(text: str, names: tuple[str, ...], stash: list[str] | None) ->
         parts.append(text[position : match.start()])
         if stash is not None:
             content = text[match.end() : end.start()].strip("\n")
+            if name in ("code", "pre"):
+                content = _NOWIKI.sub("", content)
             parts.append(f"\0{len(stash)}\0")
             stash.append(html.unescape(content))
         position = end.end()
@@ -220,6 +223,12 @@ def _show_links(text: str, hidden_namespaces: frozenset[str]) -> str:
         if not count:
             break
     return text
+
+
+def _apostrophes(match: re.Match[str]) -> str:
+    """What two or more of them show: two, three and five are italics and bold; of others those too many are text."""
+    count = len(match[0])
+    return "'" if count == 4 else "'" * max(0, count - 5)
 
 
 def _lines(text: str) -> str:
