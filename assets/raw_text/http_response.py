@@ -16,7 +16,9 @@ from assets.raw_text.compression import FrameStream, zstandard_frame
 _STATUS = re.compile(rb"HTTP/\d(?:\.\d)? +(\d{3})\b")
 _HEADER_END = re.compile(rb"\r?\n\r?\n")
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
-_CHUNK = re.compile(rb"\s*([0-9a-fA-F]{1,15})[^\n]*\n")
+_CHUNK = re.compile(rb"\s*([0-9a-fA-F]{1,15})[ \t]*(?:;[^\n]*)?\r?\n")
+# Servers forget the semicolon, or send the field twice, which crawlers join by a comma: browsers take the last.
+_MEDIA_TYPE = re.compile(r"(?:^|,)\s*([^;,\s/]+/[^;,\s]+)")
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -52,7 +54,8 @@ class HttpResponse:
 
 def media_type(content_type: str) -> str:
     """The media type of a Content-Type field, in lower case and without parameters."""
-    return content_type.partition(";")[0].strip().lower()
+    found = _MEDIA_TYPE.findall(content_type)
+    return (found[-1] if found else content_type.partition(";")[0].strip()).lower()
 
 
 def parse_response(block: bytes) -> HttpResponse:

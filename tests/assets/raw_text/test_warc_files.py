@@ -341,6 +341,22 @@ def test_damage_anywhere_ends_in_a_row_or_an_error(read: Read, data: st.DataObje
     assert len(reading.documents) + len(reading.skipped) + reading.report.left_out >= 1
 
 
+@pytest.mark.parametrize(
+    "content_type",
+    ["text/html charset=utf-8", "text/html,text/html", "text/plain, text/html; charset=utf-8", " TEXT/HTML;"],
+)
+def test_media_types_as_browsers_read_them(read: Read, content_type: str) -> None:
+    found = read({"a.warc": response(PAGE, Content_Type=content_type)}, **WARC)
+    assert found.texts == ["清晨的码头还没有醒来。"]
+    assert json.loads(found.documents[0]["metadata"])["content_type"] == "text/html"
+
+
+@pytest.mark.parametrize("body", [b"0 is a number,\nand 1 too\n", b"Add bread\nto it\n", b"2024 in words\n"])
+def test_a_text_whose_chunks_the_crawler_joined_is_not_taken_for_chunks(body: bytes) -> None:
+    joined = HttpResponse(200, {"transfer-encoding": "chunked"}, body)
+    assert decoded_body(joined, maximum_bytes=1000) == body
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=200), st.sampled_from(["gzip", "br", "deflate", "zstd", "gzip, br", ""]), st.booleans())
 def test_any_body_is_decoded_or_refused(body: bytes, encoding: str, in_chunks: bool) -> None:
