@@ -21,6 +21,8 @@ from assets.raw_text.splitting import DocumentSplitter, Piece
 
 _PARQUET_ROWS = 1 << 10
 _BATCH_BYTES = 1 << 28
+# Parquet checks neither that strings are UTF-8 nor that a date is one of Python's, or its time zone known.
+_UNREADABLE = (ValueError, OverflowError, LookupError)
 
 
 class Record(NamedTuple):
@@ -116,9 +118,12 @@ def read_csv(splitter: DocumentSplitter, source: Source, *, where: str) -> Itera
         if not row and not problem and not any(piece.invalid for piece in taken):
             continue
         record = _whole(taken, splitter.unit)
+        if not problem and len(row) != len(header):
+            problem = f"has {len(row)} columns, the header {len(header)}"
+        if problem and len(taken) > 1:
+            # A quote that is never closed takes in what follows it.
+            problem += f"; it goes from line {taken[0].number} to line {taken[-1].number}"
         reason = record.invalid or problem
-        if not reason and len(row) != len(header):
-            reason = f"has {len(row)} columns, the header {len(header)}"
         fields = dict(zip(header, row, strict=False))
         reason = reason or _unusable(fields.get(source.text_field), fields, source.text_field)
         if reason:
@@ -195,18 +200,19 @@ def _batch_rows(group: pq.RowGroupMetaData, text_field: str) -> int:
 def _batch_fields(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
     try:
         yield from batch.to_pylist()
-    except UnicodeDecodeError:
-        # Parquet does not check that strings are UTF-8.
+    except _UNREADABLE:
         for index in range(batch.num_rows):
             try:
                 yield batch.slice(index, 1).to_pylist()[0]
             except UnicodeDecodeError as error:
-                yield {"": str(error)}
+                yield {"": f"is not UTF-8: {error}"}
+            except _UNREADABLE as error:
+                yield {"": f"has a value that Python cannot hold: {error}"}
 
 
 def _parquet_record(fields: dict[str, Any], row: int, source: Source) -> Record:
     if "" in fields and source.text_field not in fields:
-        reason: str | None = f"is not UTF-8: {fields['']}"
+        reason: str | None = fields[""]
     else:
         reason = _unusable(fields[source.text_field], fields, source.text_field)
     if reason is None:
@@ -239,6 +245,8 @@ def _require_columns(names: list[str], source: Source, where: str, problem: str 
         if name not in names:
             setting = "text_field" if name == source.text_field else "id_field or metadata_fields"
             raise RawTextError(f"{where} has no column '{name}'; set {setting} to one of: {', '.join(names)}")
+        if names.count(name) > 1:
+            raise RawTextError(f"{where} has {names.count(name)} columns named '{name}'; rename all but one")
 
 
 def _unusable(text: Any, fields: Mapping[str, Any], name: str) -> str | None:

@@ -149,11 +149,29 @@ def test_an_invalid_row_fails_or_is_skipped(read: Read, row: str, reason: str) -
 
 
 def test_a_quote_that_is_never_closed(read: Read) -> None:
-    with pytest.raises(RawTextError, match=r"line 3: invalid CSV: unexpected end of data"):
+    with pytest.raises(
+        RawTextError, match=r"line 3: invalid CSV: unexpected end of data; it goes from line 3 to line 4"
+    ):
         read({"a.csv": b'id,text\n1,a\n2,"b\n3,c\n'}, **CSV)
     endless = b'id,text\n1,"' + b"x\n" * 2000
     with pytest.raises(RawTextError, match=r"line 2: invalid CSV: field larger than field limit \(1024\)"):
         read({"a.csv": endless}, **CSV, maximum_document_bytes=1024)
+
+
+def test_a_quote_that_is_closed_lines_later(read: Read) -> None:
+    found = read({"a.csv": b'id,text\n1,a\n"2,b\n3,c\n4","d","e"\n5,f\n'}, **CSV, on_invalid="skip")
+    assert found.texts == ["a", "f"]
+    assert places(found.skipped) == [(3, 12, "has 3 columns, the header 2; it goes from line 3 to line 5")]
+
+
+def test_two_columns_of_the_name_that_is_asked_for(read: Read) -> None:
+    with pytest.raises(RawTextError, match=r"file a\.csv has 2 columns named 'text'; rename all but one"):
+        read({"a.csv": b"text,n,text\na,1,b\n"}, **CSV)
+    assert read({"a.csv": b"text,n,n\na,1,2\n"}, **CSV).texts == ["a"]
+    packed = io.BytesIO()
+    pq.write_table(pa.table([pa.array(["a"]), pa.array(["b"])], names=["text", "text"]), packed)
+    with pytest.raises(RawTextError, match=r"file a\.parquet has 2 columns named 'text'"):
+        read({"a.parquet": packed.getvalue()}, **PARQUET)
 
 
 def test_undecodable_bytes_in_a_row_of_csv(read: Read) -> None:
@@ -250,6 +268,18 @@ def test_strings_of_parquet_that_are_no_utf8(read: Read) -> None:
     ((row, start, reason),) = places(reading.skipped)
     assert (row, start) == (2, 1)
     assert reason.startswith("is not UTF-8: ")
+
+
+def test_dates_of_parquet_that_are_none_of_pythons(read: Read) -> None:
+    data = parquet({"text": ["a", "b", "c"], "date": pa.array([0, 10**15, None], pa.timestamp("s"))})
+    asked = {**PARQUET, "metadata_fields": ["date"]}
+    with pytest.raises(
+        RawTextError, match=r"file a\.parquet, line 2: has a value that Python cannot hold: .*; correct"
+    ):
+        read({"a.parquet": data}, **asked)
+    found = read({"a.parquet": data}, **asked, on_invalid="skip")
+    assert found.texts == ["a", "c"]
+    assert [row["line"] for row in found.skipped] == [2]
 
 
 @pytest.mark.parametrize("part", [slice(0, 200), slice(0, -1), slice(4, None)])
