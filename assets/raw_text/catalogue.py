@@ -26,6 +26,8 @@ Format = Literal[
 PACKAGE = "package://"
 TEXT_FORMATS = ("txt", "markdown")
 RECORD_FORMATS = ("jsonl", "parquet", "csv", *LAYOUTS)
+# They say themselves in which encoding they are.
+_BINARY_FORMATS = ("parquet", "epub", "pdf", "wikipedia")
 
 _NAME = regex.compile(r"[\p{L}\p{N}][\p{L}\p{M}\p{N}._-]*")
 _PACKAGE_URI = regex.compile(r"package://(?P<name>[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)==(?P<version>[\w.!+-]+)")
@@ -184,6 +186,15 @@ class Source(Settings):
         # In YAML a backslash between single quotes is one.
         return "\t" if delimiter == "\\t" else delimiter
 
+    @field_validator("delimiter")
+    @classmethod
+    def _no_quote_or_line_end(cls, delimiter: str) -> str:
+        if delimiter in '"\r\n':
+            raise ValueError(
+                "separates columns, so that it is no quotation mark and no line end; write e.g. ';' or '\\t'"
+            )
+        return delimiter
+
     @field_validator("encoding")
     @classmethod
     def _known_encoding(cls, encoding: str | None) -> str | None:
@@ -215,6 +226,15 @@ class Source(Settings):
                 f"'text_field', 'markup', 'id_field' and 'metadata_fields' are for {', '.join(RECORD_FORMATS)}; "
                 f"this source's format is {self.format}"
             )
+        reads_pages = self.format in ("html", "warc") or self.markup == "html"
+        for name, of_no_use, formats in (
+            ("delimiter", self.delimiter != "," and self.format != "csv", "csv"),
+            ("mend_hyphens", not self.mend_hyphens and self.format != "pdf", "pdf"),
+            ("html", self.html != HtmlSettings() and not reads_pages, "html, warc and 'markup: html'"),
+            ("encoding", self.encoding is not None and self.format in _BINARY_FORMATS, "text files"),
+        ):
+            if of_no_use:
+                raise ValueError(f"'{name}' is for {formats}; this source's format is {self.format}")
         return self
 
     @property

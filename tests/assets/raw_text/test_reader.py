@@ -225,7 +225,7 @@ RECORDS: dict[str, dict[str, Any]] = {
     "file": {},
     "jsonl": {"format": "jsonl", "id_field": "n"},
     "csv": {"format": "csv", "id_field": "n"},
-    "parquet": {"format": "parquet", "id_field": "n"},
+    "parquet": {"format": "parquet", "id_field": "n", "encoding": None},
 }
 
 
