@@ -19,7 +19,7 @@ from assets.raw_text.fetch import locate, source_identity
 from assets.raw_text.reader import read_source
 from training.artifact import Artifact, build_artifact
 
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 FILES_SHOWN = 50
 BARS = 40
 
