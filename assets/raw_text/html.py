@@ -18,7 +18,7 @@ from resiliparse.parse.html import HTMLTree
 
 from assets.raw_text.catalogue import HtmlSettings
 from assets.raw_text.encoding import byte_order_mark, detect
-from assets.raw_text.main_content import keep_lists, mark_lone_characters, without_marks
+from assets.raw_text.main_content import keep_lists, protect, without_marks
 from assets.raw_text.metadata import add_metadata
 from assets.raw_text.records import Record
 
@@ -88,7 +88,7 @@ def extract(html: str, settings: HtmlSettings) -> Page:
     if html.startswith("<?xml"):
         html = _SELF_CLOSED.sub(r"<\1\2></\1>", html)
     if settings.main_content:
-        html = mark_lone_characters(html)
+        html = protect(html)
     # JSON may hold half a surrogate pair; a page as bytes may not, and shows this instead.
     tree = HTMLTree.parse(html if html.isascii() else html.encode("utf-8", "replace").decode())
     if settings.main_content:

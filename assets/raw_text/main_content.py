@@ -1,8 +1,10 @@
-"""What resiliparse takes for no part of a page's main content although it is: single characters, and lists.
+"""What resiliparse takes for no part of a page's main content although it is.
 
-An element or text of a single character of three bytes counts there as a glyph of an icon font: so would go each
-Chinese character in bold, and each comma between two links. And a ``ul`` less than three elements below the body
-counts as the site's navigation.
+- An element or text of a single character of three bytes counts there as a glyph of an icon font: so would go each
+  Chinese character in bold, and each comma between two links.
+- A ``figure`` counts as a picture, but many sites put tables, quotations and all their code into figures.
+- A ``time`` counts as the date of publication, also in the middle of a sentence.
+- A ``ul`` less than three elements below the body counts as the site's navigation.
 """
 
 from __future__ import annotations
@@ -16,19 +18,23 @@ from resiliparse.parse.html import ElementNode, HTMLTree
 # A noncharacter, which no text holds.
 _MARK = "\ufdd0"
 _LONE_CHARACTER = re.compile(r"((?:(?<=>)|\A)\s*)([\u0800-\uffff]|&(?:#\w{2,8}|[A-Za-z]\w{1,30});?)(?=\s*(?:<|\Z))")
+_FIGURE = re.compile(r"<(/?)figure(?=[\s/>])", re.IGNORECASE)
+_TIME_IN_SENTENCE = re.compile(r"<time\b[^<>]*>([^<>]*)</time\s*>(?=\s*[^\s<])", re.IGNORECASE)
 _THREE_BYTES = range(0x800, 0x10000)
 _NAVIGATION_DEPTH = 3
 _LINK = re.compile(r"<a[\s>][^<]*(?:<(?!/?a[\s>])[^<]*)*</a>")
 _NO_TEXT = re.compile(r"<[^>]*>|\s+")
 
 
-def mark_lone_characters(page: str) -> str:
-    """The page with a mark behind each character that is the whole text of an element, so that it is not left out."""
+def protect(page: str) -> str:
+    """The page as it must be written that all but its lists is kept; it holds marks, see ``without_marks``."""
+    page = _FIGURE.sub(r"<\1section", page)
+    page = _TIME_IN_SENTENCE.sub(r"\1", page)
     return _LONE_CHARACTER.sub(_marked, page)
 
 
 def without_marks(text: str) -> str:
-    """Text of a marked page as it is without the marks."""
+    """Text of a protected page as it was."""
     return text.replace(_MARK, "")
 
 

@@ -71,6 +71,23 @@ def test_a_single_character_is_text_of_the_main_content_but_for_icons(body: str,
     assert extract(page(body, head="<title>码</title>"), DEFAULTS) == Page(text, {"title": "码"})
 
 
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ("<figure class=highlight><table><tr><td><pre>a = 1\n  b</pre></table></figure>", "Code:\n\n\na = 1\n  b"),
+        ("<FIGURE><blockquote>words</blockquote></FIGURE>", "Code:\n\nwords"),
+        ("<figure><img src=a.png><figcaption>A picture</figcaption></figure><p>More.</p>", "Code:\n\nMore."),
+    ],
+)
+def test_what_is_no_picture_in_a_figure_is_text(body: str, text: str) -> None:
+    assert extract(page(f"<div><div><div><p>Code:</p>{body}</div></div></div>"), DEFAULTS).text == text
+
+
+def test_a_date_in_a_sentence_is_text_and_that_of_publication_is_not() -> None:
+    body = "<p>Posted <time datetime='2020'>today</time></p><p>On <time>the first of May</time> it rained.</p>"
+    assert extract(page(body), DEFAULTS).text == "Posted\n\nOn the first of May it rained."
+
+
 @pytest.mark.parametrize("content", ["{}", "<article>{}</article>", "<main><div>{}</div></main>"])
 def test_lists_near_the_body_are_text_unless_they_are_of_links(content: str) -> None:
     navigation = "<ul><li><a href='/'>Home</a></li><li><a href='/about'>About</a> |</li></ul>"
