@@ -59,14 +59,20 @@ def read_source(source: Source, files: Sequence[LocalFile], *, out: Path) -> Raw
 
     Raises:
         RawTextError: If a file is damaged, unsafe, empty or holds what cannot be read (unless ``on_invalid`` is skip),
-            if no member matches, no document is found, or the disk is full.
+            if a file changes meanwhile, no member matches, no document is found, or the disk is full.
     """
     where = f"source '{source.name}'"
+    before = {file.path: _state(file.path) for file in files}
     with disk_errors(out, where):
         with SourceWriter(source, out) as output:
             existing: list[str] = []
             for file in files:
                 _read_file(file, source, output, existing)
+                if _state(file.path) != before[file.path]:
+                    raise RawTextError(
+                        f"{where}, file {file.name} changed while it was read; run this dump again when nothing writes "
+                        "to it any more"
+                    )
             if not output.files:
                 raise nothing_matches(where, source, existing)
             if not output.documents:
@@ -76,6 +82,11 @@ def read_source(source: Source, files: Sequence[LocalFile], *, out: Path) -> Raw
                 )
         number_copies(out, where=where)
     return output.report()
+
+
+def _state(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def _read_file(file: LocalFile, source: Source, output: SourceWriter, existing: list[str]) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assets.raw_text.errors import RawTextError
-from assets.raw_text.fetch import locate, source_identity
+from assets.raw_text.fetch import LocalFile, locate, source_identity
 from assets.raw_text.reader import read_source
 from tests.assets.raw_text.samples import ARCHIVES, CHINESE, COMPRESSIONS, ENGLISH, FRENCH, TRADITIONAL, compress, pack
 from training.artifact import Artifact, build_artifact
@@ -281,6 +281,26 @@ def test_texts_of_different_records_have_identities_of_their_own(read: Read) -> 
     packed = io.BytesIO()
     pq.write_table(pa.table({"text": ["same", "same"], "n": ["二", "一"]}), packed)
     assert read({"a.parquet": packed.getvalue()}, **fields).ids == forwards.ids[::-1]
+
+
+class Growing(tuple[LocalFile, ...]):
+    """Files to which something is still being written while they are read."""
+
+    def __iter__(self) -> Iterator[LocalFile]:
+        for file in super().__iter__():
+            yield file
+            with file.path.open("ab") as stream:
+                stream.write(b"more\n")
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path, source: MakeSource) -> None:
+    (tmp_path / "a.txt").write_bytes(b"words\n")
+    files = Growing([LocalFile(tmp_path / "a.txt", "a.txt", listed=False)])
+    (tmp_path / "out").mkdir()
+    with pytest.raises(
+        RawTextError, match=r"^source 'dump', file a\.txt changed while it was read; run this dump again"
+    ):
+        read_source(source(), files, out=tmp_path / "out")
 
 
 JSON_ERROR = b'{"text": "a"}\n{"text": \n'
