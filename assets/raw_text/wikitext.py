@@ -177,12 +177,18 @@ def _shown(template: str) -> str:
 def _show_variants(text: str, language: str) -> str:
     if "-{" not in text:
         return text
-    preferred = _FALLBACKS.get(language.lower(), ())
+    preferred = _preferred_variants(language)
     for _ in range(4):  # they are hardly ever nested deeper
         text, count = _VARIANTS.subn(lambda match: _variant(match[1], preferred), text)
         if not count:
             break
     return text
+
+
+def _preferred_variants(language: str) -> Sequence[str]:
+    """The variants by preference: of ``zh-Hant-HK`` those of ``zh-hk``."""
+    name, *rest = language.lower().split("-")
+    return next((_FALLBACKS[f"{name}-{part}"] for part in reversed(rest) if f"{name}-{part}" in _FALLBACKS), ())
 
 
 def _variant(markup: str, preferred: Sequence[str]) -> str:

@@ -68,6 +68,8 @@ def test_headings_are_lines_and_empty_sections_vanish() -> None:
         ("zh-Hans", "计算机与内存"),
         ("zh-Hant", "電腦與記憶體"),
         ("zh-TW", "電腦與記憶體"),
+        ("zh-Hant-HK", "電腦與記憶體"),
+        ("zh-Hant-AQ", "電腦與記憶體"),
         ("en", "计算机与内存"),
     ],
 )
