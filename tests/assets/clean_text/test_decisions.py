@@ -16,7 +16,9 @@ from assets.clean_text.signals import SIGNALS, signal
 LANGUAGES = ["en", "zh", "zh-Hant", "fr", None]
 VALUES = st.none() | st.just(math.nan) | st.sampled_from([0.1, 0.3, 0.1 + 0.2, 1 / 3, 1e-300, -0.0, 5.0])
 THRESHOLDS = st.dictionaries(
-    st.sampled_from(["en", "zh", "zh-Hant", "*"]), st.none() | st.sampled_from([0.1, 0.3, 0.1 + 0.2, 1 / 3, 0.0])
+    st.sampled_from(["en", "zh", "zh-Hant", "*"]),
+    st.none() | st.sampled_from([0.1, 0.3, 0.1 + 0.2, 1 / 3, 0.0]),
+    min_size=1,
 )
 
 
