@@ -36,6 +36,7 @@ _ENDINGS = {
     # Large wikis are dumped in parts: ...-pages-articles1.xml-p1p41242.
     "wikipedia": ["*.xml", "*.xml-p[0-9]*"],
 }
+_TOLD_BY_NAME = ("html", "warc", "jsonl", "parquet", "csv", "epub", "pdf")
 _HIDDEN = [".*", ".*/**", "__MACOSX/**"]
 _EXAMPLES = 8
 
@@ -150,6 +151,12 @@ def is_wanted(path: str, source: Source, *, ending_matters: bool) -> bool:
     if not ending_matters:
         return True
     return matches(strip_compression(path).lower(), _ENDINGS[source.format]) and not matches(path, _HIDDEN)
+
+
+def format_of(path: str) -> str:
+    """The format that a file's name tells of, beneath its compression; ``txt`` where it tells of none or of text."""
+    name = strip_compression(path).lower()
+    return next((format for format in _TOLD_BY_NAME if matches(name, _ENDINGS[format])), "txt")
 
 
 def nothing_matches(where: str, source: Source, existing: Iterable[str]) -> RawTextError:

@@ -22,7 +22,7 @@ from assets.raw_text.copies import number_copies
 from assets.raw_text.downloads import disk_errors
 from assets.raw_text.epub import read_epub
 from assets.raw_text.errors import RawTextError
-from assets.raw_text.fetch import LocalFile, is_wanted, nothing_matches
+from assets.raw_text.fetch import LocalFile, format_of, is_wanted, nothing_matches
 from assets.raw_text.globs import matches
 from assets.raw_text.html import PageError, decode, extract_records, page_record
 from assets.raw_text.layouts import LAYOUTS
@@ -122,6 +122,12 @@ def _read_member(path: str, stream: UnpackedStream, on_disk: Path | None, source
     where = f"source '{source.name}', file {path}"
     if is_archive(path):
         raise RawTextError(f"{where} is an archive inside an archive; unpack it, or name it under 'exclude'")
+    told = format_of(path)
+    if told != "txt" and "format" not in source.model_fields_set:
+        raise RawTextError(
+            f"{where} would be read as plain text, since the source has no 'format'; write 'format: {told}', or "
+            "'format: txt' if that is meant"
+        )
     with output.file(path) as member:
         if _is_read_as_a_file(path, source):
             with tempfile.NamedTemporaryFile(dir=output.folder, prefix=".member-") as copy:

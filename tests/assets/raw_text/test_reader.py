@@ -46,6 +46,11 @@ BY_LINE: dict[str, dict[str, Any]] = {
 }
 
 
+def test_a_file_of_records_is_plain_text_where_that_is_said(read: Read) -> None:
+    assert read({"a.json": b'{"text": "a"}'}, format="txt").texts == ['{"text": "a"}']
+    assert read({"a.md": b"# a"}).texts == ["# a"]
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_documents_are_the_same_however_they_are_packed(read: Read, format: str) -> None:
     name, data = of_format(format)
@@ -376,6 +381,16 @@ REFUSED: dict[str, tuple[Mapping[str, bytes], dict[str, Any], str]] = {
         {"a.zip": pack({"b.zip": pack({"a.txt": b"a"}, ".zip")}, ".zip")},
         {"include": ["*.zip"]},
         r"file b\.zip is an archive inside an archive; unpack it, or name it under 'exclude'",
+    ),
+    "no format": (
+        {"a.jsonl.gz": compress(b'{"text": "a"}', ".gz")},
+        {},
+        r"file a\.jsonl would be read as plain text, since the source has no 'format'; write 'format: jsonl', or",
+    ),
+    "no format in an archive": (
+        {"a.zip": pack({"b.HTM": b"<p>a"}, ".zip")},
+        {"include": ["*.HTM"]},
+        r"file b\.HTM would be read as plain text, .*; write 'format: html', or 'format: txt' if that is meant",
     ),
     "invalid JSON": (
         {"a.jsonl": JSON_ERROR},
