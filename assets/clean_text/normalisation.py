@@ -18,19 +18,17 @@ In this order, until nothing changes:
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Callable, Iterable
 
-import ftfy
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import regex
-from ftfy.badness import MOJIBAKE_CATEGORIES
 
 from assets.clean_text.arrays import string_array, strings
 from assets.clean_text.characters import Array
+from assets.clean_text.mojibake import MOJIBAKE, repair_mojibake
 
 _REMOVED_CLASS = (
     r"\x00-\x08\x0e-\x1b\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f"
@@ -45,14 +43,6 @@ _TAGS = regex.compile(rf"(?P<flag>\U0001f3f4)?[{_TAG_CLASS}]++")
 _CROWD_OF_MARKS = regex.compile(r"(?<!\p{M})(\p{M}{1024})\p{M}++")
 _IDLE_JOINER = regex.compile(rf"(?<![^\x00-\x7f\s\p{{Han}}{_JOINER_CLASS}])[{_JOINER_CLASS}]+")
 
-# Every match of ftfy's own test for mojibake holds one of these characters; without one, ``fix_encoding`` returns its
-# input. ftfy's remaining categories (dashes, quotes, Greek and Cyrillic letters) are everywhere in healthy text.
-_MOJIBAKE_CLASS = "".join(
-    MOJIBAKE_CATEGORIES[name]
-    for name in ("c1", "bad", "law", "currency", "numeric", "kaomoji", "upper_accented", "lower_accented", "box")
-) + ("ВГРСЂў" + "ΒΓΞΟ")
-SUSPICIOUS = re.compile(rf"[{_MOJIBAKE_CLASS}]")
-
 
 def _re2(characters: str) -> str:
     """A class of characters as RE2 writes it, with code points as \\x{...}."""
@@ -60,9 +50,8 @@ def _re2(characters: str) -> str:
     return "[" + regex.sub(r"\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))", r"\\x{\1\2\3}", escaped) + "]"
 
 
-_NEEDS_REPAIR = _re2(
-    "".join((_REMOVED_CLASS, _SPACES_CLASS, _LINE_END_CLASS, _JOINER_CLASS, _TAG_CLASS, _MOJIBAKE_CLASS))
-)
+_CHANGED_CLASS = _REMOVED_CLASS + _SPACES_CLASS + _LINE_END_CLASS + _JOINER_CLASS + _TAG_CLASS
+_NEEDS_REPAIR = f"{_re2(_CHANGED_CLASS)}|{MOJIBAKE}"
 _MOST_ROUNDS = 8
 
 
@@ -91,17 +80,8 @@ def normalise_batch(texts: pa.StringArray, *, blank_lines: int = 1) -> pa.String
     return result
 
 
-def repair_mojibake(text: str) -> str:
-    """Undo UTF-8 read as a single-byte encoding, line by line, so that one bad line does not decide for the others."""
-    if not SUSPICIOUS.search(text):
-        return text
-    return "\n".join(
-        ftfy.fix_encoding(line) if not line.isascii() and SUSPICIOUS.search(line) else line for line in text.split("\n")
-    )
-
-
 def _repair(texts: pa.StringArray) -> pa.StringArray:
-    texts = _each(texts, _re2(_MOJIBAKE_CLASS), repair_mojibake)
+    texts = _where(texts, MOJIBAKE, repair_mojibake)
     for pattern, replacement in (
         (r"\r\n?|" + _re2(_LINE_END_CLASS.replace(r"\r", "").replace(r"\u2029", "")), "\n"),
         (r"\x{2029}", "\n\n"),
@@ -115,12 +95,13 @@ def _repair(texts: pa.StringArray) -> pa.StringArray:
 
 def _each(texts: pa.StringArray, pattern: str, change: Callable[[str], str]) -> pa.StringArray:
     """The texts, those that match changed one by one."""
+    return _where(texts, pattern, lambda matching: string_array([change(text) for text in strings(matching)]))
+
+
+def _where(texts: pa.StringArray, pattern: str, change: Callable[[pa.StringArray], pa.StringArray]) -> pa.StringArray:
+    """The texts, those that match changed together."""
     rows: Array = np.flatnonzero(pc.match_substring_regex(texts, pattern).to_numpy(zero_copy_only=False))
-    if not len(rows):
-        return texts
-    return _replace(
-        texts, rows, string_array([change(text) for text in strings(texts.take(pa.array(rows, pa.int64())))])
-    )
+    return _replace(texts, rows, change(texts.take(pa.array(rows, pa.int64())))) if len(rows) else texts
 
 
 def _flag(tags: regex.Match[str]) -> str:

@@ -1,16 +1,13 @@
 from __future__ import annotations
 
-import itertools
 import unicodedata
 
-import ftfy
 import pyarrow as pa
 import pytest
-from ftfy.badness import MOJIBAKE_CATEGORIES, is_bad
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from assets.clean_text.normalisation import SUSPICIOUS, normalise, normalise_batch, repair_mojibake
+from assets.clean_text.normalisation import normalise, normalise_batch
 
 # What normalisation is about, mixed with what it has to leave alone.
 NASTY = (
@@ -94,33 +91,3 @@ def test_normal_form_is_stable(text: str) -> None:
 @given(st.lists(texts, max_size=8))
 def test_a_batch_is_its_texts(batch: list[str]) -> None:
     assert normalise_batch(pa.array(batch, pa.string())).to_pylist() == [normalise(text) for text in batch]
-
-
-@settings(max_examples=400, deadline=None)
-@given(st.lists(texts | texts.map(lambda text: text.encode().decode("latin-1")), max_size=3).map("\n".join))
-def test_only_suspicious_lines_need_ftfy(text: str) -> None:
-    assert repair_mojibake(text) == "\n".join(ftfy.fix_encoding(line) for line in text.split("\n"))
-
-
-def test_lines_without_a_suspicious_character_are_never_bad_to_ftfy() -> None:
-    everything = "".join(_members(category) for category in MOJIBAKE_CATEGORIES.values()) + "a. 中你，！\n"
-    harmless = [c for c in dict.fromkeys(everything) if not SUSPICIOUS.search(c)]
-    # Letters of one alphabet behave alike; every third keeps the triples few.
-    some = [c for i, c in enumerate(harmless) if not c.isalpha() or i % 3 == 0 or c in "вГВ"]
-    assert len(harmless) > 100
-    for size, alphabet in ((2, harmless), (3, some)):
-        # One text of all combinations; a match in it would be a match in a combination or across two, just as harmless.
-        assert not is_bad("".join(map("".join, itertools.product(alphabet, repeat=size))))
-
-
-def _members(category: str) -> str:
-    """The characters of a regular expression's class body with ranges."""
-    members, index = "", 0
-    while index < len(category):
-        if index + 2 < len(category) and category[index + 1] == "-":
-            members += "".join(map(chr, range(ord(category[index]), ord(category[index + 2]) + 1)))
-            index += 3
-        else:
-            members += category[index]
-            index += 1
-    return members
