@@ -50,6 +50,7 @@ class Checkpoint:
         ranks: Ranks that wrote it.
         zero_stage: ZeRO's stage then.
         tensor_ranks: Ranks that shared layers.
+        offload_optimizer: Whether the optimizer's states lay in the host's memory.
         fingerprint: Of the settings and data of the run.
         files: What it is made of.
         state: Numbers that the training goes on with.
@@ -63,6 +64,7 @@ class Checkpoint:
     files: tuple[FileEntry, ...] = ()
     state: Mapping[str, Any] = field(default_factory=dict)
     tensor_ranks: int = 1
+    offload_optimizer: bool = False
 
 
 @dataclass(frozen=True)

@@ -524,6 +524,7 @@ class Training:
                 ranks=self.ranks,
                 zero_stage=self.settings.parallel.zero_stage,
                 tensor_ranks=self.settings.parallel.tensor_ranks,
+                offload_optimizer=self.settings.parallel.offload_optimizer,
                 fingerprint=self.fingerprint,
                 state=self._state(),
             )

@@ -10,13 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from training.checkpoint import Checkpoint
+from training.full_weights import full_shape
 from training.models import ModelSettings, build_model
 from training.optimizer_settings import OptimizerSettings
 from training.optimizers import parameter_groups
 from training.snapshot import load_data
 from training.tensor_parallel import joined, part_shape
 
-WEIGHT, STEP = "fp32", "step"
+WEIGHT, STEP, MOMENTUM = "fp32", "step", "momentum_buffer"
 PLAIN = "mp_rank_{part:02d}_model_states.pt"
 """All of stage 0, for each of the ranks that share layers."""
 _OF_RANK = "*zero_pp_rank_{rank}_mp_rank_{part:02d}_{kind}_states.pt"
@@ -24,6 +26,28 @@ _OF_RANK = "*zero_pp_rank_{rank}_mp_rank_{part:02d}_{kind}_states.pt"
 
 ParameterState = tuple[nn.Parameter, dict[str, Any]]
 """A parameter, and of it: ``WEIGHT`` and the optimizer's tensors by their names, whole; ``STEP``, a number."""
+
+
+def whole_states(
+    folder: Path, checkpoint: Checkpoint, module: nn.Module, model: ModelSettings, optimizer: OptimizerSettings
+) -> Iterator[ParameterState]:
+    """Of all parameters.
+
+    Args:
+        folder: Of the checkpoint.
+        checkpoint: Its record.
+        module: The model.
+        model, optimizer: Its settings.
+    """
+    ranks, parts = checkpoint.ranks, checkpoint.tensor_ranks
+    if checkpoint.zero_stage == 0:
+        yield from plain_states(folder, module, model, optimizer, parts=parts)
+    elif checkpoint.zero_stage == 3:
+        yield from partitioned_states(folder, module, ranks=ranks)
+    else:
+        parameters = dict(module.named_parameters())
+        for name, state in sliced_states(folder, whole_shapes(model), ranks=ranks, parts=parts):
+            yield parameters[name], state
 
 
 def plain_states(
@@ -67,10 +91,13 @@ def plain_weights(
 
 
 def _in_groups(module: nn.Module, model: ModelSettings, optimizer: OptimizerSettings) -> list[str]:
-    """Names of the parameters in the order of the optimizer's groups."""
+    """Names of the parameters in the order of the optimizer's groups; muon puts larger matrices first."""
     names = {id(parameter): name for name, parameter in module.named_parameters()}
-    groups = parameter_groups(module, model, optimizer)
-    return [names[id(parameter)] for group in groups for parameter in group["params"]]
+    found: list[nn.Parameter] = []
+    for group in parameter_groups(module, model, optimizer):
+        of_muon = group.get("use_muon", False)
+        found += sorted(group["params"], key=full_shape, reverse=True) if of_muon else group["params"]
+    return [names[id(parameter)] for parameter in found]
 
 
 def _plain_state(states: Mapping[str, Any], number: int) -> Mapping[str, Any]:
@@ -96,7 +123,7 @@ def sliced_states(
         ranks: That have written it.
         parts: Ranks that shared layers.
     """
-    slices = [[_slices(folder, rank, part) for rank in range(ranks // parts)] for part in range(parts)]
+    slices = [[_slices(folder, rank, part, shapes) for rank in range(ranks // parts)] for part in range(parts)]
     for name, shape in shapes.items():
         states = [_put_together([one[name] for one in of_part if name in one]) for of_part in slices]
         of_part = part_shape(name, shape, parts)
@@ -109,21 +136,38 @@ def sliced_states(
         )
 
 
-def _slices(folder: Path, rank: int, part: int) -> dict[str, dict[str, Any]]:
+def _slices(folder: Path, rank: int, part: int, shapes: Mapping[str, torch.Size]) -> dict[str, dict[str, Any]]:
     """What a rank has of each parameter."""
-    content = load_data(_file(folder, rank, "optim", part=part), map_location="cpu")["optimizer_state_dict"]
-    states = content["base_optimizer_state"]["state"]
+    content = load_data(_file(folder, rank, "optim", part=part), map_location="cpu")
+    zero = content["optimizer_state_dict"]
+    optimizer = zero["base_optimizer_state"]
+    groups = zip(
+        optimizer["param_groups"], zero["single_partition_of_fp32_groups"], zero["param_slice_mappings"], strict=True
+    )
     found = {}
-    for number, (flat, places) in enumerate(
-        zip(content["single_partition_of_fp32_groups"], content["param_slice_mappings"], strict=True)
-    ):
-        values = {WEIGHT: flat, **{key: value for key, value in states.get(number, {}).items() if value is not None}}
+    for number, (group, flat, places) in enumerate(groups):
+        states = optimizer["state"].get(number, {})
+        values = {WEIGHT: flat, **{key: value for key, value in states.items() if value is not None}}
+        whole = {}
+        if group.get("use_muon") and places and not _is_offloaded(content["ds_config"]):
+            whole = _whole_momenta(values.pop(MOMENTUM), {name: shapes[name] for name in places})
         for name, place in places.items():
             found[name] = {
                 key: value[place.start : place.start + place.numel] if _is_flat(value) else value
                 for key, value in values.items()
-            }
+            } | whole.get(name, {})
     return found
+
+
+def _is_offloaded(deepspeed: Mapping[str, Any]) -> bool:
+    is_so: bool = deepspeed["zero_optimization"]["offload_optimizer"]["device"] != "none"
+    return is_so
+
+
+def _whole_momenta(momentum: Tensor, shapes: Mapping[str, torch.Size]) -> dict[str, dict[str, Tensor]]:
+    """Of the matrices that a rank has a slice of: muon orthogonalises whole ones, except where states are offloaded."""
+    parts = torch.split(momentum, [shape.numel() for shape in shapes.values()])
+    return {name: {MOMENTUM: part.view(shape)} for (name, shape), part in zip(shapes.items(), parts, strict=True)}
 
 
 def _put_together(slices: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

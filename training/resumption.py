@@ -12,33 +12,21 @@ from __future__ import annotations
 import io
 import shutil
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Literal
 
-import deepspeed
 import deepspeed.comm as dist
 import torch
-from deepspeed.utils import safe_set_full_fp32_param, safe_set_full_optimizer_state
-from torch import Tensor, nn
 
 from training.averaging import WeightAverage
 from training.checkpoint import Checkpoint, CheckpointError
-from training.full_weights import masters_without_zero
 from training.models import ModelSettings
 from training.optimizer_settings import OptimizerSettings
-from training.parameter_states import (
-    STEP,
-    WEIGHT,
-    ParameterState,
-    partitioned_states,
-    plain_states,
-    sliced_states,
-    whole_shapes,
-)
+from training.parameter_states import whole_states
 from training.run_settings import TrainingSettings
 from training.snapshot import DamagedFileError, only_data
+from training.state_placement import put_all
 from training.tensor_parallel import LayerShare
 
 Conversion = Literal["none", "universal", "by parameter"]
@@ -52,6 +40,9 @@ def conversion(checkpoint: Checkpoint, settings: TrainingSettings, *, ranks: int
     parallel = settings.parallel
     zero_stage = parallel.zero_stage
     same = checkpoint.zero_stage == zero_stage and checkpoint.tensor_ranks == parallel.tensor_ranks
+    if settings.optimizer.name == "muon":
+        # DeepSpeed keeps its momentum otherwise where states are offloaded, and would begin anew or fail.
+        same = same and checkpoint.offload_optimizer == parallel.offload_optimizer
     if same and (zero_stage == 0 or checkpoint.ranks == ranks):
         return "none"
     whole = checkpoint.tensor_ranks == parallel.tensor_ranks == 1
@@ -94,7 +85,8 @@ def load_checkpoint(
         average.load(folder, tensor_ranks=checkpoint.tensor_ranks)
     try:
         if needed == "by parameter":
-            _put_over(engine, folder, checkpoint, model, optimizer, share)
+            with torch.no_grad():
+                put_all(engine, whole_states(folder, checkpoint, engine.module, model, optimizer), share)
         elif needed == "universal":
             with _Universal(folder) as universal:
                 _read(engine, universal)
@@ -147,93 +139,3 @@ def make_universal(folder: Path, out: Path) -> None:
     with only_data(folder), redirect_stdout(io.StringIO()):
         ds_to_universal.main(arguments)
     (folder.parent / "latest_universal").unlink(missing_ok=True)
-
-
-def _put_over(
-    engine: Any,
-    folder: Path,
-    checkpoint: Checkpoint,
-    model: ModelSettings,
-    optimizer: OptimizerSettings,
-    share: LayerShare | None,
-) -> None:
-    """Parameter by parameter."""
-    if optimizer.name == "muon":
-        raise CheckpointError(
-            f"{folder} was written by {checkpoint.ranks} rank(s) under ZeRO stage {checkpoint.zero_stage}; with muon a "
-            f"training goes on with no others: start as many, with 'parallel.zero_stage' = {checkpoint.zero_stage}"
-        )
-    with torch.no_grad():
-        if checkpoint.zero_stage == 0:
-            parts = checkpoint.tensor_ranks
-            _put_all(engine, plain_states(folder, engine.module, model, optimizer, parts=parts), share)
-        elif checkpoint.zero_stage == 3:
-            _put_all(engine, partitioned_states(folder, engine.module, ranks=checkpoint.ranks), share)
-        else:
-            parameters = dict(engine.module.named_parameters())
-            states = sliced_states(folder, whole_shapes(model), ranks=checkpoint.ranks, parts=checkpoint.tensor_ranks)
-            _put_all(engine, ((parameters[name], state) for name, state in states), share)
-
-
-def _put_all(engine: Any, states: Iterator[ParameterState], share: LayerShare | None) -> None:
-    optimizer = engine.optimizer
-    masters = masters_without_zero(optimizer)
-    names = {id(parameter): name for name, parameter in engine.module.named_parameters()}
-    for number, (parameter, whole) in enumerate(states):
-        values = whole if share is None else _part(names[id(parameter)], whole, share)
-        if isinstance(optimizer, torch.optim.Optimizer):
-            _put_into_plain(parameter, optimizer.state[parameter], values)
-        elif masters:
-            master = masters[id(parameter)]
-            _put_into_plain(master, optimizer.optimizer.state[master], values)
-            parameter.copy_(master)
-        else:
-            if not number:
-                _make_states(optimizer, values)
-            _put_into_zero(engine, parameter, values)
-
-
-def _part(name: str, whole: Mapping[str, Any], share: LayerShare) -> dict[str, Any]:
-    """What of a parameter's states this rank has, where ranks share layers."""
-    return {key: value if key == STEP else share.part(name, value) for key, value in whole.items()}
-
-
-def _make_states(zero: Any, like: Mapping[str, Tensor]) -> None:
-    """States of the flat masters, which DeepSpeed makes in the first step otherwise; empty but for the steps done."""
-    of_stage_3 = hasattr(zero, "fp32_partitioned_groups_flat")
-    for flat in zero.fp32_partitioned_groups_flat if of_stage_3 else zero.single_partition_of_fp32_groups:
-        zero.optimizer.state[flat] = {
-            key: _as_step(value, flat.device) if key == STEP else torch.zeros_like(flat)
-            for key, value in like.items()
-            if key != WEIGHT
-        }
-    if not of_stage_3:
-        zero._lazy_init_hp_params_optimizer_state()
-
-
-def _as_step(value: Any, device: torch.device) -> Tensor:
-    """A count of steps, in a tensor of its own."""
-    return torch.as_tensor(value, dtype=torch.float32).to(device, copy=True)
-
-
-def _put_into_zero(engine: Any, parameter: nn.Parameter, values: Mapping[str, Tensor]) -> None:
-    for key, value in values.items():
-        if key == WEIGHT:
-            moved = value.float().to(engine.device)
-            safe_set_full_fp32_param(parameter, moved)
-            sharded = [parameter] if hasattr(parameter, "ds_id") else []
-            with deepspeed.zero.GatheredParameters(sharded, modifier_rank=0, enabled=bool(sharded)):
-                if not sharded or dist.get_rank() == 0:
-                    parameter.data.copy_(moved.view_as(parameter))
-        elif key != STEP:
-            safe_set_full_optimizer_state(parameter, value.float().to(engine.device), key)
-
-
-def _put_into_plain(parameter: nn.Parameter, state: dict[str, Tensor], values: Mapping[str, Tensor]) -> None:
-    for key, value in values.items():
-        if key == WEIGHT:
-            parameter.copy_(value.view_as(parameter))
-        elif key == STEP:
-            state[key] = _as_step(value, torch.device("cpu"))
-        else:
-            state[key] = value.to(parameter.device, parameter.dtype, copy=True).view_as(parameter)
