@@ -115,18 +115,19 @@ def generate(
     from training.generation import stream_text
     from training.sampling import SamplingSettings
 
+    chosen = {
+        "tokens": tokens,
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "min_p": min_p,
+        "repetition_penalty": repetition_penalty,
+        "stop": stop or [],
+        "seed": seed,
+    }
+    settings = SamplingSettings.parse(chosen, origin="corpusline generate")
     folder = Path(model) if Path(model).is_dir() else version_folder(open_tracking(), name, model)
     network, vocabulary = load_model(folder), open_vocabulary(folder)
-    settings = SamplingSettings(
-        tokens=tokens,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        min_p=min_p,
-        repetition_penalty=repetition_penalty,
-        stop=stop or [],
-        seed=seed,
-    )
     ids = generate_ids(
         network, vocabulary.encode_batch([prompt])[0], settings, end_of_document=vocabulary.end_of_document
     )

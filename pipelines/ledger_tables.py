@@ -109,7 +109,7 @@ def print_what_if(result: WhatIf, console: Console) -> None:
     """Print what another policy would change."""
     groups = _table(
         escape(f"Under the policy '{result.policy}'"),
-        *("", "read", "kept now", "kept then", "newly kept", "newly dropped", "bytes now", "bytes then"),
+        *("", "read", "kept\nnow", "kept\nthen", "newly\nkept", "newly\ndropped", "bytes\nnow", "bytes\nthen"),
     )
     for group in result.groups:
         is_whole = group.source is None and group.language is None
@@ -127,7 +127,7 @@ def print_what_if(result: WhatIf, console: Console) -> None:
     console.print(groups)
     rules = _table(
         "Rule by rule",
-        *("rule", "first now", "first then", "would now", "would then", "newly dropped", "newly kept"),
+        *("rule", "first\nnow", "first\nthen", "would\nnow", "would\nthen", "newly\ndropped", "newly\nkept"),
     )
     for rule in result.rules:
         numbers = (rule.first_now, rule.first_then, rule.would_now, rule.would_then)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _RUN = typer.Argument(help="The run's folder, or the beginning of its name in `corpusline runs`.")
 _JSON = typer.Option(help="Print everything as JSON.")
 _SHOWN = 120
+_NAME = 12
+_WIDE = 110
 
 
 def runs() -> None:
@@ -30,21 +32,33 @@ def runs() -> None:
     from training.events import read_events
     from training.watchdog import read_heartbeat
 
-    table = Table("run", "state", "step", "checkpoint", "restarts", "sign of life", "last event")
-    for run in _runs():
+    found = _runs()
+    if not found:
+        print("no training was started in this home")
+        return
+    console = Console(highlight=False)
+    headings = ["run", "state", "step", "checkpoint", "restarts", "sign of life", "last event"]
+    # The last event is a sentence, for which a narrow terminal has no room beside the others.
+    is_narrow = console.width < _WIDE
+    table, sentences = Table(*headings[:-1] if is_narrow else headings), []
+    for run in found:
         events, records = read_events(run.folder), run.records()
         state = "finished" if run.finished else "not finished"
         beat = read_heartbeat(run.folder)
-        table.add_row(
-            run.folder.name[:12],
+        row = [
+            escape(run.folder.name[:_NAME]),
             state,
             str(records[-1]["step"]) if records else "-",
             str(run.newest_step() or "-"),
             str(sum(event.kind == "restart" for event in events)),
             f"{_duration(time.time() - beat.time)} ago" if beat else "-",
-            escape(events[-1].message[:_SHOWN]) if events else "",
-        )
-    Console(highlight=False).print(table)
+        ]
+        last = escape(events[-1].message[:_SHOWN]) if events else ""
+        table.add_row(*row, *([] if is_narrow else [last]))
+        sentences += [f"{row[0]}: {last}"] if is_narrow and last else []
+    console.print(table)
+    for sentence in sentences:
+        console.print(sentence)
 
 
 def resume(

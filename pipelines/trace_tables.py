@@ -12,7 +12,7 @@ from rich.text import Text
 
 from assets.trace.batch import SeenSequence, SeenToken
 from assets.trace.documents import TracedDocument
-from assets.trace.report import DocumentReport, StepReport, TextReport
+from assets.trace.report import DocumentReport, StepReport, TextReport, times
 
 EXCERPT_CHARACTERS = 160
 # Two shades take turns, so that neighbouring tokens can be told apart.
@@ -66,9 +66,9 @@ def print_text(report: TextReport, console: Console) -> None:
     if report.matches:
         console.print("nowhere in the training data as a whole; the longest parts of it that are there:")
         for match in report.matches:
-            console.print(f"  {match.count:,} times  [bold]{escape(repr(match.text))}[/bold]")
+            console.print(f"  {times(match.count)}  [bold]{escape(repr(match.text))}[/bold]")
     else:
-        console.print(f"[bold]{report.count:,}[/bold] times in the training data")
+        console.print(f"[bold]{times(report.count)}[/bold] in the training data")
     for found in report.places:
         console.print(f"\n[bold]{found.doc_id}[/bold]  byte {found.byte_start:,} of its text, {_steps(found.steps)}")
         console.print(escape(place(found.document)), style="dim")
@@ -102,7 +102,7 @@ def place(document: TracedDocument) -> str:
         where += f": {document.path}, bytes {document.byte_start:,} to {document.byte_end:,}"
     if document.url:
         where += f", {document.url}"
-    return f"{where}, {document.licence or 'licence unknown'}"
+    return f"{where}, {document.shown_licence}"
 
 
 def excerpt(text: str) -> str:

@@ -134,7 +134,7 @@ def version_folder(client: MlflowClient, name: str, which: str) -> Path:
                 raise
             raise RegistrationError(
                 f"no model '{name}' has the alias or version '{which}' in {shown_uri()}, and there is no such "
-                "folder; run the job raw_to_model, or name another --model"
+                "folder; run the job raw_to_model, or name another model"
             ) from None
     return _folder(version)
 

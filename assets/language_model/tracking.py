@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import math
 import os
 import re
@@ -88,6 +89,8 @@ def open_tracking() -> MlflowClient:
     folder.mkdir(parents=True, exist_ok=True)
     # MLflow otherwise retries an unreachable server for minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    # It tells of each database that it creates, also where a command only looks into it.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
     with (folder / ".lock").open("w") as lock, tracking_errors():
         fcntl.flock(lock, fcntl.LOCK_EX)
         client = MlflowClient(tracking_uri=tracking_uri())

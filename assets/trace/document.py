@@ -58,6 +58,8 @@ def trace_document(run: TracedRun, doc_id: str) -> DocumentTrace:
     Raises:
         TraceError: If no source has such a document, or several have.
     """
+    if not doc_id:
+        raise TraceError("the document's id is empty; write the beginning of it")
     found: list[tuple[int, SplitName, Place]] = []
     for source, shards in enumerate(run.sources):
         for split in SPLITS:

@@ -44,6 +44,11 @@ class TracedDocument:
     url: str | None
     text: str
 
+    @property
+    def shown_licence(self) -> str:
+        """Its licence as it stands behind a place."""
+        return "licence unknown" if self.licence in (None, "", "unknown") else str(self.licence)
+
 
 def clean_folder(shards: Shards) -> Path | None:
     """The clean text that token shards were made of; None if it is gone, or they are of elsewhere."""

@@ -7,7 +7,7 @@ from html import escape
 
 from assets.page_style import STYLE
 from assets.trace.documents import TracedDocument
-from assets.trace.report import DocumentReport, StepReport, TextReport
+from assets.trace.report import DocumentReport, StepReport, TextReport, times
 
 _OWN = """
 blockquote mark { background: none; color: var(--gone); font-weight: 600; }
@@ -95,9 +95,9 @@ def _text_places(report: TextReport) -> list[str]:
     parts = [f"<h1>{escape(report.text)}</h1>"]
     if report.matches:
         parts.append(f'<p class="soft">Nowhere as a whole; its longest parts{_chinese("最长的片段")}</p>')
-        parts += [f"<p><code>{escape(match.text)}</code> {match.count:,} times</p>" for match in report.matches]
+        parts += [f"<p><code>{escape(match.text)}</code> {times(match.count)}</p>" for match in report.matches]
     else:
-        parts.append(f'<p class="soft">{report.count:,} times in the training data{_chinese("出现次数")}</p>')
+        parts.append(f'<p class="soft">{times(report.count)} in the training data{_chinese("出现次数")}</p>')
     for place in report.places:
         seen = f"seen by step {_numbers(place.steps)}" if place.steps else "seen by no step"
         text = f"{escape(place.left)}<mark>{escape(place.match)}</mark>{escape(place.right)}"
@@ -116,7 +116,7 @@ def _place(document: TracedDocument) -> str:
         where += f" {escape(document.path)}, bytes {document.byte_start:,} to {document.byte_end:,}"
     if document.url:
         where += f", {escape(document.url)}"
-    return f"{where}, {escape(document.licence or 'licence unknown')}"
+    return f"{where}, {escape(document.shown_licence)}"
 
 
 def _totals(cells: Sequence[tuple[str, str, str]]) -> str:

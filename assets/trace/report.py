@@ -216,6 +216,11 @@ def documents_of(run: TracedRun, names: list[tuple[str, str]]) -> dict[tuple[str
     }
 
 
+def times(count: int) -> str:
+    """How often something occurs, in words."""
+    return "once" if count == 1 else f"{count:,} times"
+
+
 def _raw(document: TracedDocument) -> RawPlace | None:
     if document.path is None or document.byte_start is None or document.byte_end is None:
         return None

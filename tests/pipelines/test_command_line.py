@@ -74,6 +74,12 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "model"
 
 
+def test_generate_refuses_an_empty_stop_string_in_a_line(model: Path) -> None:
+    said = output_of("generate", "春", "--model", str(model), "--stop", "", code=2)
+    assert said.startswith("error: corpusline generate: 'stop'")
+    assert said.count("\n") == 1
+
+
 def test_generate_goes_on_from_the_prompt_alike_for_one_seed(model: Path) -> None:
     arguments = ("generate", "春", "--model", str(model), "--tokens", "30")
     first, again, other = (output_of(*arguments, "--seed", seed) for seed in ("1", "1", "2"))

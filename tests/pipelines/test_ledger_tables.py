@@ -6,7 +6,8 @@ from rich.console import Console
 
 from assets.clean_text.ledger import LEDGER
 from assets.clean_text.ledger_report import DocumentAccount
-from pipelines.ledger_tables import print_account
+from assets.clean_text.what_if import WhatIf, WhatIfGroup, WhatIfRule
+from pipelines.ledger_tables import print_account, print_what_if
 
 
 @pytest.mark.parametrize(
@@ -30,3 +31,22 @@ def test_what_became_of_the_original_of_a_copy(original: dict[str, object], stat
         print_account(account, console)
     [line] = [line.rstrip() for line in captured.get().splitlines() if "second: " in line]
     assert line.endswith(f", {state}")
+
+
+def test_names_of_rules_stay_whole_in_a_terminal_of_80_columns() -> None:
+    group = WhatIfGroup(None, None, 3276, 2814, 186, 0, 2628, 0, 5_160_000, 868_000)
+    rule = WhatIfRule("gopher_below_avg_threshold", 0, 1189, 0, 1791, 1158, 0)
+    result = WhatIf(
+        policy="fineweb",
+        dumps=("web",),
+        groups=(group,),
+        rules=(rule,),
+        newly_kept=(),
+        newly_dropped=(),
+        groups_of_copies=0,
+        warnings=(),
+    )
+    console = Console(width=80)
+    with console.capture() as captured:
+        print_what_if(result, console)
+    assert "│ gopher_below_avg_threshold │     0 │ 1,189 │     0 │ 1,791 │   1,158 │     0 │" in captured.get()

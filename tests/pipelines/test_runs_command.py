@@ -60,7 +60,7 @@ def configure(tmp_path: Path) -> Configure:
 
 
 def test_runs_shows_how_far_trainings_are(configure: Configure) -> None:
-    assert "run" in output_of("runs")
+    assert output_of("runs") == "no training was started in this home\n"
     first, second = configure("1f0c3ad2b77e41"), configure("88abf00d5c2291")
     (first.folder / "metrics.jsonl").write_text(
         '{"step": 6, "time": 1, "loss": 3}\n{"step": 7, "time": 1, "loss": 3}\n{"st'
@@ -79,6 +79,11 @@ def test_runs_shows_how_far_trainings_are(configure: Configure) -> None:
         ["1f0c3ad2b77e", "not finished", "7", "6", "1", "10 min ago", "resumed from the checkpoint of step 6 [of it]"],
         ["88abf00d5c22", "finished", "-", "-", "0", "-", ""],
     ]
+    # A narrow terminal has the last events below the table, whose names and headings stay whole.
+    narrow = CliRunner().invoke(app, ["runs"], env={"COLUMNS": "80"}).output.splitlines()
+    assert max(map(len, narrow)) <= 80
+    assert "│ 1f0c3ad2b77e │ not finished │ 7    │ 6          │ 1        │ 10 min ago   │" in narrow
+    assert narrow[-1] == "1f0c3ad2b77e: resumed from the checkpoint of step 6 [of it]"
 
 
 def test_a_run_is_found_by_the_beginning_of_its_name(configure: Configure, tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ def test_a_text(model: str) -> None:
     assert "seen by step" in shown
     parts = run("trace", model, "--text", "买了一本小说")
     assert "nowhere in the training data as a whole" in parts
+    assert "\nonce in the training data" in "\n" + run("trace", model, "--text", "今天第4次去书店")
     assert "11 times  '，买了一本'" in parts or "11 times  '买了一本'" in parts
 
 
@@ -64,6 +65,11 @@ def test_a_page(model: str, tmp_path: Path, choice: tuple[str, str]) -> None:
     assert "<b>" not in page  # the documents' own markup is text
     if choice[0] != "--step":
         assert "&lt;b&gt;" in page
+
+
+def test_an_empty_id_is_no_document(model: str) -> None:
+    said = run("trace", model, "--document", "", code=2)
+    assert said == "error: the document's id is empty; write the beginning of it\n"
 
 
 def test_a_batch(model: str) -> None:
