@@ -30,7 +30,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console()
+console = Console(emoji=False)
 
 
 def _explained(command: Callable[..., None]) -> Callable[..., None]:
@@ -44,7 +44,7 @@ def _explained(command: Callable[..., None]) -> Callable[..., None]:
             # Every error of ours is one of these two, with a message made to be read.
             if not type(error).__module__.startswith(("assets.", "training.", "pipelines.")):
                 raise
-            Console(stderr=True, soft_wrap=True).print(f"error: {error}", markup=False, highlight=False)
+            Console(emoji=False, stderr=True, soft_wrap=True).print(f"error: {error}", markup=False, highlight=False)
             raise typer.Exit(2) from None
 
     return run

@@ -42,7 +42,7 @@ def ledger(
     from pipelines.ledger_tables import print_account, print_report
     from pipelines.stored_dumps import stored_dumps
 
-    console = Console(highlight=False)
+    console = Console(emoji=False, highlight=False)
     if document is not None:
         # In all dumps: the copy that is kept instead may lie in another than the document.
         account = document_account(stored_dumps(()), document, suspects=_suspects())
@@ -102,7 +102,7 @@ def what_if(
     if json:
         _print_json(asdict(result))
     else:
-        print_what_if(result, Console(highlight=False))
+        print_what_if(result, Console(emoji=False, highlight=False))
 
 
 def parse_changes(texts: Sequence[str]) -> dict[str, float | None]:

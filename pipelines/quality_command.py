@@ -71,16 +71,18 @@ def train_perplexity(
     model = train_character_model(read_texts(text, split=split, text_field=text_field), settings=settings)
     model.save(out)
     trained = model.description
-    Console(soft_wrap=True).print(
+    least = trained["least_count"]
+    times = "once" if least == 1 else f"{least} times"
+    Console(emoji=False, soft_wrap=True).print(
         f"{trained['ngrams']:,} n-grams of {trained['bytes']:,} bytes in {trained['documents']:,} documents, each at "
-        f"least {trained['least_count']} times: {out}",
+        f"least {times}: {out}",
         highlight=False,
         markup=False,
     )
 
 
 def _print_quality(report: QualityReport, out: Path) -> None:
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(emoji=False, soft_wrap=True, highlight=False)
     console.print(
         f"{report.good:,} good and {report.bad:,} bad documents learned from, {report.held_out:,} held out: AUC "
         f"{report.auc:.4f}; at a score of 0.5 precision {report.precision:.4f}, recall {report.recall:.4f}"

@@ -36,7 +36,7 @@ def runs() -> None:
     if not found:
         print("no training was started in this home")
         return
-    console = Console(highlight=False)
+    console = Console(emoji=False, highlight=False)
     headings = ["run", "state", "step", "checkpoint", "restarts", "sign of life", "last event"]
     # The last event is a sentence, for which a narrow terminal has no room beside the others.
     is_narrow = console.width < _WIDE
@@ -82,7 +82,7 @@ def resume(
     if found.finished:
         raise SettingsError(f"{found.folder} is finished; its model is in {found.folder / 'model'}")
     told = len(read_events(found.folder))
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(emoji=False, highlight=False, soft_wrap=True)
     stop = StopSignal()
 
     def tick() -> bool:
@@ -124,7 +124,7 @@ def suspects(
         values = {name: [asdict(suspect) for suspect in each] for name, each in found.items() if each}
         print(json_format.dumps(values, ensure_ascii=False, indent=1))
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(emoji=False, highlight=False, soft_wrap=True)
     for each in chosen:
         for spike in read_skipped(each.folder):
             console.print(f"{each.folder.name[:12]}: {spike}", markup=False)

@@ -31,7 +31,7 @@ def scaling_law(
 
     settings = read_settings(ladder, ScalingLawSettings, {})
     preset = open_preset(settings.preset)
-    console = Console(highlight=False, stderr=json)
+    console = Console(emoji=False, highlight=False, stderr=json)
 
     def tell(rung: Rung, loss: float) -> None:
         console.print(

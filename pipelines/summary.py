@@ -46,7 +46,7 @@ def print_summary(summary: dict[str, Any], model: Path, *, name: str, version: s
     begin = shlex.quote(prompts[0].strip().partition("\n")[0]) if prompts else "'...'"
     console.print(
         f"\nThe model: [bold]{escape(str(model))}[/bold]\n"
-        f"  registered as version {version} of '{name}', opens with transformers' AutoModelForCausalLM\n"
+        f"  registered as version {version} of '{name}'{_opens_with(model)}\n"
         f"Write more:         [bold]corpusline generate --model champion {escape(begin)}[/bold]\n"
         f"Learned from:       [bold]corpusline trace champion --text {escape(begin)}[/bold]\n"
         "Dagster's page:     [bold]make dagster[/bold]   (http://127.0.0.1:3000)\n"
@@ -56,15 +56,22 @@ def print_summary(summary: dict[str, Any], model: Path, *, name: str, version: s
     )
 
 
+def _opens_with(model: Path) -> str:
+    # Of some families transformers has no architecture.
+    kind = json.loads((model / "config.json").read_text(encoding="utf-8"))["model_type"]
+    return "" if kind == "corpusline" else ", opens with transformers' AutoModelForCausalLM"
+
+
 def _numbers(summary: dict[str, Any]) -> Table:
     dropped = list(summary["dropped"].items())
     reasons = ", ".join(f"{rule} {count:,}" for rule, count in dropped[:TOP_RULES])
     if len(dropped) > TOP_RULES:
         reasons += f", {len(dropped) - TOP_RULES} more"
-    lost = summary["documents"] - summary["kept"]
+    # What could not be read has a row in the ledger, too.
+    lost = sum(summary["dropped"].values())
     table = Table.grid(padding=(0, 3))
     rows = {
-        "documents": f"{summary['documents']:,} read, {summary['kept']:,} kept, {lost:,} dropped",
+        "documents": f"{summary['kept'] + lost:,} read, {summary['kept']:,} kept, {lost:,} dropped",
         "dropped by": reasons or "nothing",
         "tokens": f"{summary['train_tokens']:,} to learn from, {summary['trained_tokens']:,} seen in "
         f"{summary['steps']:,} steps",

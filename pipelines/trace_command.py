@@ -44,7 +44,7 @@ def trace(
     if sum(choice is not None for choice in (step, document, text)) != 1:
         raise SettingsError("name one of --step, --document and --text")
     run = open_model(model, name)
-    console = Console(highlight=False)
+    console = Console(emoji=False, highlight=False)
     if step is not None:
         of_step = step_report(run, step, rank=rank)
         if not _written(of_step, html, json):
@@ -74,7 +74,7 @@ def batch(
     if json:
         _print_json([asdict(sequence) for sequence in sequences])
     else:
-        print_sequences(sequences, step, Console(highlight=False))
+        print_sequences(sequences, step, Console(emoji=False, highlight=False))
 
 
 def open_model(model: str, name: str) -> TracedRun:

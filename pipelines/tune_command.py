@@ -29,7 +29,7 @@ def tune(
 
     settings = read_settings(search, TuneSettings, {"trials": trials})
     preset = open_preset(settings.preset)
-    console = Console(highlight=False, stderr=json)
+    console = Console(emoji=False, highlight=False, stderr=json)
     with orderly_end():
         tuning = run_study(
             settings,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -140,3 +141,10 @@ def test_a_port_in_use_is_refused() -> None:
         taken.listen()
         port = str(taken.getsockname()[1])
         assert f"port {port} of 127.0.0.1 is not free" in output_of("mlflow", "--port", port, code=2)
+
+
+def test_no_console_shows_pictures_for_what_stands_between_colons() -> None:
+    rooms = Path(__file__).parents[2] / "pipelines"
+    made = [found for path in rooms.glob("*.py") for found in re.findall(r"\bConsole\((.*)", path.read_text("utf-8"))]
+    assert len(made) > 10
+    assert all(found.startswith("emoji=False") for found in made)

@@ -112,14 +112,14 @@ def test_suspects_are_shown_with_their_text(configure: Configure) -> None:
     assert output_of("suspects") == "no training has left out a step\n"
     run, other = configure("ab12"), configure("cd34")
     add_skipped(run.folder, Spike(120, "loss", 9.5, 2.1, 3.4))
-    worst = Suspect(120, "up", "5e" * 16, 60, 9.81, "龘靐齉[爩]")
+    worst = Suspect(120, "up", "5e" * 16, 60, 9.81, "龘:x:靐齉[爩]")
     append_suspects(run.folder, [worst, Suspect(120, "down", "1a" * 16, 30, 2.2, "the end")])
     # Killed before it could name them.
     add_skipped(other.folder, Spike(7, "loss", math.inf, 4.0, 4.0))
     lines = output_of("suspects").splitlines()
     assert lines == [
         "ab12: the loss of step 120 is 9.500, where the median of the steps before is 2.100 and the limit 3.400",
-        f"    9.81 nats a token,   60 tokens of up {'5e' * 16}: '龘靐齉[爩]'",
+        f"    9.81 nats a token,   60 tokens of up {'5e' * 16}: '龘:x:靐齉[爩]'",
         f"    2.20 nats a token,   30 tokens of down {'1a' * 16}: 'the end'",
         "cd34: the loss of step 7 is no finite number, where the median of the steps before is 4.000 and the limit "
         "4.000",
