@@ -15,6 +15,7 @@ import itertools
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from enum import Enum
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import IO, Any, cast
@@ -111,6 +112,9 @@ def _held(value: Any) -> Any:
     """The same tensors, whatever becomes of what they were in; anything else is small and copied at once."""
     if isinstance(value, Tensor):
         return value.detach()
+    if isinstance(value, Enum):
+        # Some versions of Python (3.11.0 to 3.11.3) would write a call of getattr, which is not let in again.
+        return value.value
     if isinstance(value, dict):
         return {key: _held(inner) for key, inner in value.items()}
     # A shape is a tuple with methods, which DeepSpeed calls when it reads it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,22 @@ def test_what_was_copied_stays_whatever_becomes_of_the_states(tmp_path: Path) ->
     assert read["groups"] == [{"rate": 0.1, "betas": [0.9, 0.99]}]
     assert (entry.path, entry.sha256) == ("states.pt", file_sha256(tmp_path / "states.pt"))
     assert entry.size == (tmp_path / "states.pt").stat().st_size
+
+
+class Stage(int, Enum):
+    """As DeepSpeed's."""
+
+    GRADIENTS = 2
+
+
+def test_an_enumeration_is_written_as_its_value(tmp_path: Path) -> None:
+    """Python 3.11.2, which is Debian 12's, writes a member as a call of getattr, which nobody should open."""
+    engine = SnapshotEngine()
+    engine.save({"states": [{"zero_stage": Stage.GRADIENTS}]}, str(tmp_path / "states.pt"))
+    write_files(copied(engine.take()), tmp_path)
+    (read,) = load_data(tmp_path / "states.pt")["states"]
+    assert read == {"zero_stage": Stage.GRADIENTS}
+    assert type(read["zero_stage"]) is int
 
 
 def test_a_parameter_that_gets_other_memory_is_written_as_it_was(tmp_path: Path) -> None:
