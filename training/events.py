@@ -6,13 +6,13 @@ rank and whoever started it append to it; Dagster and MLflow are told what is in
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+from training.json_lines import append_lines, read_lines
 
 EVENTS = "events.jsonl"
 
@@ -47,24 +47,9 @@ def append_event(run: Path, event: Event) -> None:
     Raises:
         OSError: If it cannot be written.
     """
-    line = (json.dumps(asdict(event), ensure_ascii=False) + "\n").encode()
-    with (run / EVENTS).open("a+b") as file:
-        if file.seek(0, os.SEEK_END):
-            file.seek(-1, os.SEEK_END)
-            if file.read(1) != b"\n":
-                line = b"\n" + line
-        file.write(line)
+    append_lines(run / EVENTS, [asdict(event)])
 
 
 def read_events(run: Path) -> list[Event]:
     """The events of a run, in order; half a line is none."""
-    path = run / EVENTS
-    if not path.is_file():
-        return []
-    events = []
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            events.append(Event(**json.loads(line)))
-        except (ValueError, TypeError):
-            continue
-    return events
+    return read_lines(run / EVENTS, Event)
