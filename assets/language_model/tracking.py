@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
@@ -37,6 +37,7 @@ DIGEST_LENGTH = 36
 # MLflow opens a database of its own without translating what the database says.
 _STORE_ERRORS = (MlflowException, SQLAlchemyError, OSError)
 FINISHED = "FINISHED"
+Sent = TypeVar("Sent")
 _NOT_IN_A_NAME = re.compile(r"[^/\w.\- :]")
 _PASSWORD = re.compile(r"(://[^/\s:@]*):[^/\s@]+@")
 
@@ -155,8 +156,8 @@ class TrackedTraining:
                 for key, value in flatten(parameters).items()
                 if key not in run.data.params
             ]
-            for start in range(0, len(missing), PARAMETER_BATCH):
-                client.log_batch(run_id, params=missing[start : start + PARAMETER_BATCH])
+            for batch in _batches(missing, PARAMETER_BATCH):
+                client.log_batch(run_id, params=batch)
             if not run.inputs.dataset_inputs:
                 client.log_inputs(run_id, datasets=list(inputs))
             client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
@@ -173,8 +174,7 @@ class TrackedTraining:
         metrics = [metric for record in records for metric in _metrics(record)]
         try:
             missing = [metric for metric in metrics if metric.step not in self._steps(metric.key)]
-            for start in range(0, len(missing), BATCH):
-                batch = missing[start : start + BATCH]
+            for batch in _batches(missing, BATCH):
                 self.client.log_batch(self.run_id, metrics=batch)
                 for metric in batch:
                     self._sent[metric.key].add(metric.step)
@@ -247,6 +247,11 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def _batches(values: Sequence[Sent], size: int) -> Iterator[Sequence[Sent]]:
+    """As many at once as the store takes."""
+    return (values[start : start + size] for start in range(0, len(values), size))
+
+
 def _metrics(record: Mapping[str, Any]) -> list[Metric]:
     step, milliseconds = int(record["step"]), int(float(record["time"]) * 1000)
     return [
@@ -268,8 +273,8 @@ def log_changed(client: MlflowClient, run_id: str, metrics: Mapping[str, float],
         now = int(time.time() * 1000)
         named = {_name(key): value for key, value in metrics.items()}
         changed = [Metric(key, value, now, step) for key, value in named.items() if present.get(key) != value]
-        for start in range(0, len(changed), BATCH):
-            client.log_batch(run_id, metrics=changed[start : start + BATCH])
+        for batch in _batches(changed, BATCH):
+            client.log_batch(run_id, metrics=batch)
 
 
 def is_finished(client: MlflowClient, fingerprint: str) -> bool:

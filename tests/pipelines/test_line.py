@@ -162,27 +162,31 @@ def test_two_runs_from_nothing_give_the_same_files_and_losses(
     assert weights[0] == weights[1]
 
 
+def run_without_mlflow(run_jobs: Jobs, monkeypatch: pytest.MonkeyPatch, step: dict[str, Any]) -> list[dict[str, Any]]:
+    with monkeypatch.context() as away:
+        away.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        away.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        return run_jobs([step])
+
+
+def begin(client: MlflowClient, run: Path, **tags: str) -> TrackedTraining:
+    """The MLflow run of a training, without anything that it did."""
+    experiment = open_experiment(client, "corpusline")
+    return TrackedTraining.start(
+        client, experiment, name="begun", fingerprint=run.name, parameters={}, tags=tags, inputs=[]
+    )
+
+
 def test_a_later_run_sends_what_mlflow_has_missed_of_a_training_that_is_done(
     run_jobs: Jobs, own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = {"job": "raw_to_model", "config": run_configuration()}
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    (without,) = run_jobs([whole])
+    (without,) = run_without_mlflow(run_jobs, monkeypatch, whole)
     assert "MLflow at http://127.0.0.1:9 does not answer" in without["failures"][0]
-    monkeypatch.delenv("MLFLOW_TRACKING_URI")
     # It had begun to take metrics when it went away.
     (run,) = (own_home / "training-runs").glob("*/report.json")
     client = open_tracking()
-    started = TrackedTraining.start(
-        client,
-        open_experiment(client, "corpusline"),
-        name="begun",
-        fingerprint=run.parent.name,
-        parameters={},
-        tags={},
-        inputs=[],
-    )
+    started = begin(client, run.parent)
     results = run_jobs([whole, whole])
     for result in results:
         assert result["success"], result["failures"]
@@ -199,23 +203,12 @@ def test_a_second_run_of_one_training_is_refused_and_touches_nothing_in_mlflow(
     run_jobs: Jobs, own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = {"job": "raw_to_model", "config": run_configuration()}
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    run_jobs([whole])
-    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    run_without_mlflow(run_jobs, monkeypatch, whole)
     (report,) = (own_home / "training-runs").glob("*/report.json")
     shutil.rmtree(own_home / "outputs" / "language_model")
     report.unlink()
     client = open_tracking()
-    first = TrackedTraining.start(
-        client,
-        open_experiment(client, "corpusline"),
-        name="first",
-        fingerprint=report.parent.name,
-        parameters={},
-        tags={"dagster.run_id": "first"},
-        inputs=[],
-    )
+    first = begin(client, report.parent, **{"dagster.run_id": "first"})
     with (report.parent / SUPERVISED).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         (second,) = run_jobs([whole])

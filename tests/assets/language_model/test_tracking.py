@@ -83,12 +83,18 @@ class Unreachable:
         return getattr(self.client, name)
 
 
-def test_metrics_made_while_the_store_was_away_arrive_later() -> None:
+def sent_while_away() -> tuple[MlflowClient, TrackedTraining, Unreachable]:
+    """A training that sent the metrics of four steps to a store that is away."""
     client, experiment = opened()
     training = start(client, experiment)
     store = Unreachable(client)
     training.client = store  # type: ignore[assignment]
     training.send(records(1, 5))
+    return client, training, store
+
+
+def test_metrics_made_while_the_store_was_away_arrive_later() -> None:
+    client, training, store = sent_while_away()
     assert training.problem == "connection refused"
     store.away = False
     training.send(records(1, 8))
@@ -97,11 +103,7 @@ def test_metrics_made_while_the_store_was_away_arrive_later() -> None:
 
 
 def test_a_run_ends_as_finished_only_with_all_its_metrics() -> None:
-    client, experiment = opened()
-    training = start(client, experiment)
-    store = Unreachable(client)
-    training.client = store  # type: ignore[assignment]
-    training.send(records(1, 5))
+    client, training, store = sent_while_away()
     store.away = False
     assert not is_finished(client, "f")
     with pytest.raises(TrackingError, match="connection refused"):
