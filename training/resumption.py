@@ -113,7 +113,7 @@ class _Universal:
     def __enter__(self) -> Path:
         if dist.get_rank() == 0:
             shutil.rmtree(self._made, ignore_errors=True)
-            make_universal(self._folder, self._made)
+            _make_universal(self._folder, self._made)
         dist.barrier()
         return self._made
 
@@ -123,7 +123,7 @@ class _Universal:
             shutil.rmtree(self._made, ignore_errors=True)
 
 
-def make_universal(folder: Path, out: Path) -> None:
+def _make_universal(folder: Path, out: Path) -> None:
     """Put the universal form of a checkpoint of stages 1 and 2 into a new folder: ``zero/NAME/fp32.pt`` and others."""
     from deepspeed.checkpoint import ds_to_universal
 

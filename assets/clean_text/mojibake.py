@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import regex
@@ -40,6 +39,5 @@ def repair_mojibake(texts: pa.StringArray) -> pa.StringArray:
     lines: Any = split.flatten()
     bad = pc.match_substring_regex(lines, MOJIBAKE)
     lines = pc.replace_with_mask(lines, bad, string_array([fix_encoding(line) for line in strings(lines.filter(bad))]))
-    ends = np.cumsum(pc.list_value_length(split).to_numpy(zero_copy_only=False))
-    joined: Any = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, *ends], pa.int32()), lines), "\n")
+    joined: Any = pc.binary_join(pa.ListArray.from_arrays(split.offsets, lines), "\n")
     return cast(pa.StringArray, joined)

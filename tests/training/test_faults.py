@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from trainer_runs import TRAINER, VOCABULARY_SIZE, Launch, finish, losses, ranks_of, wait_for_step
+from trainer_runs import TRAINER, VOCABULARY_SIZE, Launch, finish, losses, ranks_of, shard_writer, wait_for_step
 
 from training.artifact import file_sha256
 from training.checkpoint import RECORD, newest_checkpoint
@@ -24,7 +24,6 @@ from training.events import read_events
 from training.models import build_model
 from training.parameter_states import MOMENTUM, whole_states
 from training.run_settings import TrainingSettings
-from training.shards import ShardWriter
 from training.spikes import read_skipped
 from training.suspects import read_suspects
 
@@ -34,20 +33,10 @@ Configure = Callable[..., Path]
 @pytest.fixture
 def poison(tmp_path: Path, data: dict[str, Any]) -> str:
     """A third dump of many documents that count upwards, and one of noise; its id."""
-    vocabulary = Path(data["vocabulary"])
     folder = tmp_path / "mixed"
-    folder.mkdir()
     generator = np.random.default_rng(1)
     noise = f"{999:032x}"
-    with ShardWriter(
-        folder,
-        vocabulary_hash=file_sha256(vocabulary / "tokenizer.json"),
-        vocabulary_size=VOCABULARY_SIZE,
-        end_of_document=0,
-        language="zh",
-        source="mixed",
-        dump="mixed",
-    ) as writer:
+    with shard_writer(folder, Path(data["vocabulary"])) as writer:
         for number in range(700):
             start = int(generator.integers(1, VOCABULARY_SIZE))
             ids = 1 + (start + np.arange(62)) % (VOCABULARY_SIZE - 1)

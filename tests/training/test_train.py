@@ -17,7 +17,17 @@ import psutil
 import pyarrow as pa
 import pytest
 import torch
-from trainer_runs import TRAINER, VOCABULARY_SIZE, Launch, finish, layers, losses, ranks_of, wait_for_step
+from trainer_runs import (
+    TRAINER,
+    VOCABULARY_SIZE,
+    Launch,
+    finish,
+    layers,
+    losses,
+    ranks_of,
+    shard_writer,
+    wait_for_step,
+)
 
 from training.artifact import file_sha256
 from training.checkpoint import newest_checkpoint
@@ -25,7 +35,6 @@ from training.export import load_model
 from training.export_checkpoint import export_checkpoint
 from training.models import ModelSettings
 from training.records import read_records
-from training.shards import ShardWriter
 from training.shared_memory import FOLDER, NAME
 
 
@@ -220,17 +229,8 @@ def test_a_loss_that_is_no_number_is_explained(
 def test_the_loss_is_the_mean_of_the_targets_also_where_they_are_fewer_than_micro_batches(
     tmp_path: Path, configure: Callable[..., Path], launch: Launch, data: dict[str, Any]
 ) -> None:
-    folder, vocabulary = tmp_path / "masked", Path(data["vocabulary"]) / "tokenizer.json"
-    folder.mkdir()
-    with ShardWriter(
-        folder,
-        vocabulary_hash=file_sha256(vocabulary),
-        vocabulary_size=VOCABULARY_SIZE,
-        end_of_document=0,
-        language="zh",
-        source="masked",
-        dump="masked",
-    ) as writer:
+    folder = tmp_path / "masked"
+    with shard_writer(folder, Path(data["vocabulary"])) as writer:
         names = pa.array([f"{number:032x}" for number in range(60)])
         lengths, one_of_each = np.full(60, 60), np.tile(np.arange(60) == 30, 60)
         ids = 1 + np.arange(60)

@@ -64,6 +64,20 @@ def ranks_of(session: int) -> list[int]:
     return found
 
 
+def shard_writer(folder: Path, vocabulary: Path) -> ShardWriter:
+    """Writes a dump in a new folder, which is named like it, with the vocabulary of the counting documents."""
+    folder.mkdir()
+    return ShardWriter(
+        folder,
+        vocabulary_hash=file_sha256(vocabulary / "tokenizer.json"),
+        vocabulary_size=VOCABULARY_SIZE,
+        end_of_document=0,
+        language="zh",
+        source=folder.name,
+        dump=folder.name,
+    )
+
+
 def write_counting_documents(root: Path) -> dict[str, Any]:
     """A vocabulary and two dumps of documents that count upwards: what of a run's settings names them."""
     vocabulary = root / "vocabulary"
@@ -73,16 +87,7 @@ def write_counting_documents(root: Path) -> dict[str, Any]:
     generator = np.random.default_rng(0)
     for dump, step in (("up", 1), ("down", VOCABULARY_SIZE - 2)):
         folder = root / dump
-        folder.mkdir()
-        with ShardWriter(
-            folder,
-            vocabulary_hash=file_sha256(vocabulary / "tokenizer.json"),
-            vocabulary_size=VOCABULARY_SIZE,
-            end_of_document=0,
-            language="zh",
-            source=dump,
-            dump=dump,
-        ) as writer:
+        with shard_writer(folder, vocabulary) as writer:
             for number in range(60):
                 start, length = int(generator.integers(1, VOCABULARY_SIZE)), int(generator.integers(10, 80))
                 ids = 1 + (start + step * np.arange(length)) % (VOCABULARY_SIZE - 1)
